@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The only definition of what crosses fep's kernel boundary.
+//!
+//! Everything here is data: structures of fixed size and layout, ioctl numbers, limits and codes.
+//! The kernel module and userspace compile the same file, so the two cannot disagree. `docs/abi.md`
+//! says what each command does.
+//!
+//! # Conventions
+//!
+//! - Integers are in host byte order, ports included. Addresses are bytes in network order.
+//! - Padding is explicit. A caller sets it to zero; the kernel refuses anything else with
+//!   [`Reason::ReservedNotZero`], so that a later version can give it a meaning.
+//! - Structures only grow at their end and only together with [`ABI_MINOR`].
+//! - An IPv4 address occupies the first four of the sixteen address bytes; the rest is zero.
+
+#![cfg_attr(not(kernel), no_std)]
+#![forbid(unsafe_code)]
+
+mod codes;
+mod ioctl;
+mod records;
+
+pub use codes::{
+    Counter, DumpObject, OpKind, Reason, RouteState, Scheduler, DUMP_END, FLAG_DRY_RUN,
+    STATE_FAILED,
+};
+pub use ioctl::{ioc_readwrite, IOC_COMMIT, IOC_DUMP, IOC_FLUSH_ROUTES, IOC_MAGIC, IOC_STATUS};
+pub use records::{
+    BackendRecord, Commit, DeviceRecord, Dump, Endpoint, FlushRoutes, Op, RouteRecord, ServiceId,
+    ServiceRecord, Status, Traffic,
+};
+
+/// Major version of the ABI: a different number means structures or meanings that do not mix.
+pub const ABI_MAJOR: u32 = 1;
+/// Minor version of the ABI: a higher number adds commands or codes and keeps the old ones.
+pub const ABI_MINOR: u32 = 0;
+
+/// Path of the control device.
+pub const DEVICE_PATH: &str = "/dev/fep";
+
+/// Largest weight of a back-end node; 0 drains it.
+pub const WEIGHT_MAX: u32 = 65_535;
+/// Most operations one commit may carry.
+pub const OPS_MAX: u32 = 65_536;
+/// Most services in one network namespace.
+pub const SERVICES_MAX: u32 = 65_536;
+/// Most back-end nodes of one service.
+pub const BACKENDS_MAX: u32 = 4_096;
+/// Most attached devices in one network namespace.
+pub const DEVICES_MAX: u32 = 1_024;
+/// Smallest limit of the allocated-route table, in routes.
+pub const ROUTES_LIMIT_MIN: u32 = 1;
+/// Largest limit of the allocated-route table, in routes.
+pub const ROUTES_LIMIT_MAX: u32 = 1 << 27;
+/// Longest timeout, in seconds (ten days). 0 stands for the default.
+pub const TIMEOUT_MAX: u32 = 864_000;
+/// Length of a device name, its terminating NUL included (`IFNAMSIZ`).
+pub const DEVICE_NAME_LEN: usize = 16;
+/// Number of counters in [`Status::counters`] and [`ServiceRecord::counters`].
+pub const COUNTERS: usize = 24;
+
+/// Address family code for IPv4, in [`ServiceId::family`] and [`Endpoint::family`].
+pub const FAMILY_IPV4: u8 = 4;
+/// Address family code for IPv6. Known to the ABI; this version answers
+/// [`Reason::FamilyUnsupported`].
+pub const FAMILY_IPV6: u8 = 6;
+
+/// Protocol number of TCP (RFC 9293), in [`ServiceId::protocol`].
+pub const PROTOCOL_TCP: u8 = 6;
+/// Protocol number of UDP (RFC 768), in [`ServiceId::protocol`].
+pub const PROTOCOL_UDP: u8 = 17;
+
+/// Default timeouts in seconds, in the order of [`ServiceRecord::timeouts`].
+pub const TIMEOUT_DEFAULTS: [u32; TIMEOUTS] = [30, 900, 120, 10, 300];
+/// Number of timeouts of a service.
+pub const TIMEOUTS: usize = 5;
+/// Index of the timeout of a TCP connection that is being opened.
+pub const TIMEOUT_TCP_SYN: usize = 0;
+/// Index of the timeout of an established TCP connection.
+pub const TIMEOUT_TCP_ESTABLISHED: usize = 1;
+/// Index of the timeout of a TCP connection of which one or both sides have closed.
+pub const TIMEOUT_TCP_CLOSING: usize = 2;
+/// Index of the timeout of a TCP connection that was reset.
+pub const TIMEOUT_TCP_RESET: usize = 3;
+/// Index of the timeout of a UDP client.
+pub const TIMEOUT_UDP: usize = 4;
