@@ -50,6 +50,19 @@ toolchain_dir() {
 	echo "$FEP_CACHE/toolchain-$key"
 }
 
+guest_recipe=1
+guest_image() {
+	local key
+	key=$({ cat "$FEP_TREE/scripts/guest.packages"; echo "$FEP_SUITE $guest_recipe"; } | content_key)
+	echo "$FEP_CACHE/guest-$key.ext4"
+}
+
+guest_agent() {
+	local key
+	key=$({ cat "$FEP_TREE/qemu/agent.rs" "$FEP_TREE/qemu/switch.rs" | sha256sum; basename "$(toolchain_dir)"; } | content_key)
+	echo "$FEP_CACHE/agent-$key"
+}
+
 # Holds the lock NAME of the cache until the process ends.
 cache_lock() {
 	mkdir -p "$FEP_CACHE" 2>/dev/null || die "no space: cannot create $FEP_CACHE"
