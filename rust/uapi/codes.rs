@@ -149,7 +149,7 @@ codes! {
 codes! {
     /// Lists that [`Dump`](crate::Dump) pages through.
     DumpObject {
-        /// [`DeviceRecord`](crate::DeviceRecord)s, in the order of attachment.
+        /// [`DeviceRecord`](crate::DeviceRecord)s, by interface index.
         Devices = 1 => "devices",
         /// [`ServiceRecord`](crate::ServiceRecord)s, in the order of addition.
         Services = 2 => "services",
@@ -192,7 +192,7 @@ codes! {
     /// What happened to packets, as an index into the counter arrays.
     ///
     /// `Pass…` packets went on untouched to the host's own stack; `Drop…` packets ended here.
-    /// The four `Forward…`/`New…` counters are the good cases.
+    /// The others are the good cases. Forwarded packets are counted by segments (GSO).
     Counter {
         /// Requests translated and sent to a back-end node.
         ForwardRequest = 0 => "forward_request",
@@ -232,7 +232,8 @@ codes! {
         /// The same client port already has a route to that node and port through another
         /// service, and no other node is free: replies could not be told apart.
         DropReplyConflict = 17 => "drop_reply_conflict",
-        /// ICMP errors that were translated and sent on.
-        ForwardIcmp = 18 => "forward_icmp",
+        /// A back-end node's reply whose route has ended: sent on untouched it would show the client
+        /// the node's own address.
+        DropStaleReply = 18 => "drop_stale_reply",
     }
 }

@@ -36,6 +36,9 @@ pub const ABI_MAJOR: u32 = 1;
 /// Minor version of the ABI: a higher number adds commands or codes and keeps the old ones.
 pub const ABI_MINOR: u32 = 0;
 
+/// Version of this fep, module and userspace together.
+pub const VERSION: &str = "0.1.0";
+
 /// Path of the control device.
 pub const DEVICE_PATH: &str = "/dev/fep";
 

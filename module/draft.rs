@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A configuration in the making.
+//!
+//! Operations are applied to a draft, where each may fail without consequence. Only when all have
+//! been, and everything the new configuration needs is allocated, is it published ([`crate::commit`]).
+
+use crate::{
+    index::Index,
+    node::{Backend, ServiceShared},
+    snapshot::{service_hash, Member, ServiceVersion, Snapshot},
+};
+use fep_core::{
+    timeout::Timeouts,
+    validate::{Change, Node, NodePattern, Service},
+};
+use fep_net::time::TICKS_PER_SECOND;
+use fep_uapi::{Reason, Scheduler, BACKENDS_MAX, SERVICES_MAX, TIMEOUTS};
+use kernel::{alloc::AllocError, prelude::*, sync::Arc};
+
+/// Why an operation cannot be applied.
+pub(crate) struct Refusal(pub(crate) Reason);
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self(reason)
+    }
+}
+
+impl From<AllocError> for Refusal {
+    fn from(_: AllocError) -> Self {
+        Self(Reason::NoMemory)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(_: Error) -> Self {
+        Self(Reason::NoMemory)
+    }
+}
+
+type Outcome<T = ()> = Result<T, Refusal>;
+
+/// A back-end node in the making.
+struct DraftMember {
+    /// The node as it is, unless it is new.
+    backend: Option<Arc<Backend>>,
+    node: Node,
+    serial: u32,
+    weight: u32,
+    failed: bool,
+}
+
+/// The new contents of a service.
+struct Contents {
+    scheduler: Scheduler,
+    timeouts: [u32; TIMEOUTS],
+    members: KVVec<DraftMember>,
+    next_serial: u32,
+}
+
+/// A service in the making.
+struct DraftService {
+    id: Service,
+    /// The service as it is, unless it is new.
+    base: Option<Arc<ServiceVersion>>,
+    /// Its new contents, if they change.
+    contents: Option<Contents>,
+    removed: bool,
+}
+
+impl DraftService {
+    /// The contents, copied from the base when first changed.
+    fn edit(&mut self) -> Outcome<&mut Contents> {
+        let contents = match self.contents.take() {
+            Some(contents) => contents,
+            None => {
+                // A service has a base, or was given contents when it was added.
+                let base = self.base.as_ref().ok_or(Reason::NoSuchService)?;
+                let mut members = KVVec::with_capacity(base.members.len(), GFP_KERNEL)?;
+                for member in base.members.iter() {
+                    let copy = DraftMember {
+                        backend: Some(member.backend.clone()),
+                        node: member.backend.node,
+                        serial: member.backend.serial,
+                        weight: member.weight,
+                        failed: member.failed,
+                    };
+                    members.push(copy, GFP_KERNEL)?;
+                }
+                Contents {
+                    scheduler: base.scheduler,
+                    timeouts: base.timeouts,
+                    members,
+                    next_serial: base.next_serial,
+                }
+            }
+        };
+        Ok(self.contents.insert(contents))
+    }
+
+    /// Whether any node matches, without copying anything.
+    fn has(&self, pattern: &NodePattern) -> bool {
+        match (&self.contents, &self.base) {
+            (Some(contents), _) => contents.members.iter().any(|m| pattern.matches(&m.node)),
+            (None, Some(base)) => base
+                .members
+                .iter()
+                .any(|m| pattern.matches(&m.backend.node)),
+            (None, None) => false,
+        }
+    }
+}
+
+/// A draft of the next configuration.
+pub(crate) struct Draft {
+    services: KVVec<DraftService>,
+    index: Index,
+    live: u32,
+    next_serial: u32,
+    pub(crate) limit: Option<u32>,
+    /// Nodes all of whose routes have to go, because they failed or were removed.
+    pub(crate) ended: KVVec<Arc<Backend>>,
+    /// Those of them that were removed: their traffic is kept with the service.
+    pub(crate) retired: KVVec<Arc<Backend>>,
+}
+
+/// What a draft becomes: all that is to be published.
+pub(crate) struct Plan {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) next_serial: u32,
+    /// Services whose timeouts change.
+    pub(crate) timeouts: KVVec<(Arc<ServiceShared>, Arc<Timeouts>)>,
+}
+
+impl Draft {
+    /// A draft of `snapshot`, for `ops` operations. Sleeps.
+    pub(crate) fn new(snapshot: &Snapshot, next_serial: u32, ops: usize) -> Outcome<Self> {
+        let count = snapshot.services.len();
+        let most = count.checked_add(ops).ok_or(Reason::NoMemory)?;
+        let mut index = Index::with_capacity(most)?;
+        let mut services = KVVec::with_capacity(count, GFP_KERNEL)?;
+        for (position, service) in (0u32..).zip(snapshot.services.iter()) {
+            let id = service.shared.id;
+            index.insert(service_hash(&id), position, |_| false);
+            let draft = DraftService {
+                id,
+                base: Some(service.clone()),
+                contents: None,
+                removed: false,
+            };
+            services.push(draft, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            services,
+            index,
+            // CAST: At most `SERVICES_MAX`.
+            live: count as u32,
+            next_serial,
+            limit: None,
+            ended: KVVec::new(),
+            retired: KVVec::new(),
+        })
+    }
+
+    fn position(&self, id: &Service) -> Option<usize> {
+        let same = |at: u32| {
+            self.services
+                .get(at as usize)
+                .is_some_and(|service| service.id == *id)
+        };
+        let at = self.index.find(service_hash(id), same)? as usize;
+        let removed = self.services.get(at)?.removed;
+        (!removed).then_some(at)
+    }
+
+    fn service(&mut self, id: &Service) -> Outcome<&mut DraftService> {
+        let at = self.position(id).ok_or(Reason::NoSuchService)?;
+        Ok(self.services.get_mut(at).ok_or(Reason::NoSuchService)?)
+    }
+
+    /// Applies one change. Devices are not the draft's business.
+    pub(crate) fn apply(&mut self, change: &Change<'_>) -> Outcome {
+        match *change {
+            Change::DeviceAttach { .. } | Change::DeviceDetach { .. } => Ok(()),
+            Change::LimitSet { limit } => {
+                self.limit = Some(limit);
+                Ok(())
+            }
+            Change::ServiceAdd {
+                service,
+                scheduler,
+                timeouts,
+            } => self.add_service(service, scheduler, timeouts),
+            Change::ServiceSet {
+                service,
+                scheduler,
+                timeouts,
+            } => {
+                let contents = self.service(&service)?.edit()?;
+                contents.scheduler = scheduler;
+                contents.timeouts = timeouts;
+                Ok(())
+            }
+            Change::ServiceDel { service } => self.remove_service(&service),
+            Change::BackendAdd {
+                service,
+                backend,
+                weight,
+            } => self.add_backend(&service, backend, weight),
+            Change::BackendSet {
+                service,
+                backend,
+                weight,
+            } => {
+                let contents = self.service(&service)?.edit()?;
+                let member = contents.members.iter_mut().find(|m| m.node == backend);
+                member.ok_or(Reason::NoSuchBackend)?.weight = weight;
+                Ok(())
+            }
+            Change::BackendDel { service, backend } => self.remove_backend(&service, &backend),
+            Change::BackendFail { service, backend } => self.mark(service, &backend, true),
+            Change::BackendRestore { service, backend } => self.mark(service, &backend, false),
+        }
+    }
+
+    fn add_service(
+        &mut self,
+        id: Service,
+        scheduler: Scheduler,
+        timeouts: [u32; TIMEOUTS],
+    ) -> Outcome {
+        if self.position(&id).is_some() {
+            return Err(Reason::ServiceExists.into());
+        }
+        if self.live >= SERVICES_MAX {
+            return Err(Reason::TooManyServices.into());
+        }
+        let service = DraftService {
+            id,
+            base: None,
+            contents: Some(Contents {
+                scheduler,
+                timeouts,
+                members: KVVec::new(),
+                next_serial: 0,
+            }),
+            removed: false,
+        };
+        // CAST: At most the services there are and one for each operation, far below 2^32.
+        let at = self.services.len() as u32;
+        self.services.push(service, GFP_KERNEL)?;
+        let services = &self.services;
+        self.index.insert(service_hash(&id), at, |other| {
+            services.get(other as usize).is_some_and(|s| s.id == id)
+        });
+        self.live = self.live.saturating_add(1);
+        Ok(())
+    }
+
+    fn remove_service(&mut self, id: &Service) -> Outcome {
+        let at = self.position(id).ok_or(Reason::NoSuchService)?;
+        let service = self.services.get_mut(at).ok_or(Reason::NoSuchService)?;
+        service.removed = true;
+        self.live = self.live.saturating_sub(1);
+        // What the service was, less the nodes that an earlier operation took out of it.
+        match (service.contents.take(), &service.base) {
+            (Some(contents), _) => {
+                for backend in contents.members.iter().filter_map(|m| m.backend.as_ref()) {
+                    self.ended.push(backend.clone(), GFP_KERNEL)?;
+                }
+            }
+            (None, Some(base)) => {
+                for member in base.members.iter() {
+                    self.ended.push(member.backend.clone(), GFP_KERNEL)?;
+                }
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn add_backend(&mut self, id: &Service, node: Node, weight: u32) -> Outcome {
+        let vip = Service {
+            protocol: id.protocol,
+            address: node.address,
+            port: node.port,
+        };
+        if self.position(&vip).is_some() {
+            return Err(Reason::BackendIsVip.into());
+        }
+        let contents = self.service(id)?.edit()?;
+        if contents.members.iter().any(|m| m.node == node) {
+            return Err(Reason::BackendExists.into());
+        }
+        if contents.members.len() >= BACKENDS_MAX as usize {
+            return Err(Reason::TooManyBackends.into());
+        }
+        let serial = contents.next_serial;
+        contents.next_serial = serial.checked_add(1).ok_or(Reason::TooManyBackends)?;
+        let member = DraftMember {
+            backend: None,
+            node,
+            serial,
+            weight,
+            failed: false,
+        };
+        contents.members.push(member, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    fn remove_backend(&mut self, id: &Service, node: &Node) -> Outcome {
+        let contents = self.service(id)?.edit()?;
+        let at = contents.members.iter().position(|m| m.node == *node);
+        let at = at.ok_or(Reason::NoSuchBackend)?;
+        let member = contents.members.remove(at);
+        if let Some(backend) = member.ok().and_then(|member| member.backend) {
+            self.ended.push(backend.clone(), GFP_KERNEL)?;
+            self.retired.push(backend, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Marks nodes failed, or takes the mark away.
+    fn mark(&mut self, id: Option<Service>, pattern: &NodePattern, failed: bool) -> Outcome {
+        let only = match id {
+            Some(id) => Some(self.position(&id).ok_or(Reason::NoSuchService)?),
+            None => None,
+        };
+        let mut found = false;
+        for (at, service) in self.services.iter_mut().enumerate() {
+            let meant = only.is_none_or(|only| only == at);
+            if !meant || service.removed || !service.has(pattern) {
+                continue;
+            }
+            found = true;
+            let contents = service.edit()?;
+            for member in contents.members.iter_mut() {
+                if !pattern.matches(&member.node) {
+                    continue;
+                }
+                if failed && !member.failed {
+                    if let Some(backend) = &member.backend {
+                        self.ended.push(backend.clone(), GFP_KERNEL)?;
+                    }
+                }
+                member.failed = failed;
+            }
+        }
+        if found {
+            Ok(())
+        } else {
+            Err(Reason::NoSuchBackend.into())
+        }
+    }
+
+    /// Builds everything that is to be published. Sleeps.
+    pub(crate) fn plan(&mut self, generation: u64) -> Outcome<Plan> {
+        let mut services = KVVec::with_capacity(self.live as usize, GFP_KERNEL)?;
+        let mut timeouts = KVVec::new();
+        let mut next_serial = self.next_serial;
+        for draft in self.services.iter_mut().filter(|draft| !draft.removed) {
+            let Some(contents) = draft.contents.take() else {
+                if let Some(base) = &draft.base {
+                    services.push(base.clone(), GFP_KERNEL)?;
+                }
+                continue;
+            };
+            let ticks = Timeouts::from_seconds(&contents.timeouts, TICKS_PER_SECOND);
+            let shared = match &draft.base {
+                Some(base) => {
+                    if base.timeouts != contents.timeouts {
+                        let new = Arc::new(ticks, GFP_KERNEL)?;
+                        timeouts.push((base.shared.clone(), new), GFP_KERNEL)?;
+                    }
+                    base.shared.clone()
+                }
+                None => {
+                    let serial = next_serial;
+                    next_serial = serial.checked_add(1).ok_or(Reason::TooManyServices)?;
+                    ServiceShared::new(draft.id, serial, ticks)?
+                }
+            };
+            services.push(
+                version(&shared, contents, draft.base.as_deref())?,
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(Plan {
+            snapshot: Snapshot::new(generation, services)?,
+            next_serial,
+            timeouts,
+        })
+    }
+}
+
+/// Makes the new version of a service.
+fn version(
+    shared: &Arc<ServiceShared>,
+    contents: Contents,
+    base: Option<&ServiceVersion>,
+) -> Outcome<Arc<ServiceVersion>> {
+    let mut members = KVVec::with_capacity(contents.members.len(), GFP_KERNEL)?;
+    for draft in contents.members.iter() {
+        let backend = match &draft.backend {
+            Some(backend) => backend.clone(),
+            None => Backend::new(shared.clone(), draft.node, draft.serial)?,
+        };
+        let generation = backend.generation.get();
+        let member = Member {
+            backend,
+            weight: draft.weight,
+            failed: draft.failed,
+            generation,
+        };
+        members.push(member, GFP_KERNEL)?;
+    }
+    Ok(ServiceVersion::new(
+        shared.clone(),
+        contents.scheduler,
+        contents.timeouts,
+        members,
+        contents.next_serial,
+        base,
+    )?)
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! fep: a packet filter that makes a cluster of servers look like one server.
+//!
+//! This crate wires: `fep_core` decides, `fep_net` touches the kernel, `fep_uapi` is what crosses to
+//! userspace. It has no `unsafe`. `docs/datapath.md` has contexts, lock order and lifetimes.
+
+#![forbid(unsafe_code)]
+
+mod commit;
+mod control;
+mod draft;
+mod dump;
+mod hook;
+mod index;
+mod node;
+mod route;
+mod snapshot;
+mod state;
+
+use fep_net::{chardev::ControlDevice, netdev::DeviceNotifier, netns::PernetRegistration};
+use kernel::prelude::*;
+
+module! {
+    type: Fep,
+    name: "fep",
+    authors: ["The fep developers"],
+    description: "Front-end packet filter: makes a cluster of servers look like one server",
+    license: "GPL v2",
+    params: {
+        routes_limit: u32 {
+            default: 1_048_576,
+            description: "Limit of allocated routes of a new network namespace",
+        },
+    },
+}
+
+/// Mode of `/dev/fep`: every command checks its caller's capability itself.
+const DEVICE_MODE: u16 = 0o666;
+
+/// The loaded module.
+///
+/// Fields are dropped in this order: no more callers, no more events, no more namespaces; then
+/// [`Barrier`] waits for the callbacks that freed routes left behind.
+#[pin_data]
+struct Fep {
+    #[pin]
+    device: ControlDevice<control::Control>,
+    #[pin]
+    events: DeviceNotifier<state::Events>,
+    #[pin]
+    namespaces: PernetRegistration<state::NetState>,
+    barrier: Barrier,
+}
+
+/// Waits for RCU callbacks when it is dropped: their code is this module's.
+struct Barrier;
+
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        fep_net::rcu::barrier();
+    }
+}
+
+impl kernel::InPlaceModule for Fep {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // A namespace's data must be there before anybody asks for them, so the order of
+            // initialisation is the reverse of that of dropping.
+            barrier: Barrier,
+            namespaces <- PernetRegistration::register(),
+            events <- DeviceNotifier::register(),
+            device <- ControlDevice::register(c"fep", DEVICE_MODE, module),
+        }? Error)
+    }
+}

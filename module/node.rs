@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is kept of services and back-end nodes from one configuration to the next.
+
+use fep_core::{
+    timeout::Timeouts,
+    validate::{Node, Service},
+};
+use fep_net::{percpu::PerCpuCounters, rcu::RcuArc, route::RouteCache, rx::RxContext, word::Word};
+use fep_uapi::{Counter, Traffic, COUNTERS};
+use kernel::{
+    prelude::*,
+    sync::{atomic::Relaxed, Arc},
+};
+
+/// Index of [`Traffic::connections`] and so on in a node's counters.
+const CONNECTIONS: usize = 0;
+const PACKETS: [usize; 2] = [1, 2];
+const BYTES: [usize; 2] = [3, 4];
+
+/// Which way a packet goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From a client.
+    In = 0,
+    /// To a client.
+    Out = 1,
+}
+
+/// A service, for as long as a configuration or a route refers to it.
+pub(crate) struct ServiceShared {
+    pub(crate) id: Service,
+    /// Position in lists; grows with every service that is added.
+    pub(crate) serial: u32,
+    /// Timeouts of its routes.
+    pub(crate) timeouts: RcuArc<Timeouts>,
+    /// By [`Counter`]; forwarded packets and new routes are counted by node instead.
+    pub(crate) counters: PerCpuCounters<COUNTERS>,
+    /// Routes that ended by their timeout.
+    pub(crate) expired: Word<i64>,
+    /// Routes that were deleted.
+    pub(crate) deleted: Word<i64>,
+    /// Traffic of back-end nodes that were removed. Written with the configuration locked.
+    retired: [Word<u64>; 5],
+}
+
+impl ServiceShared {
+    /// Sleeps.
+    pub(crate) fn new(id: Service, serial: u32, timeouts: Timeouts) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                id,
+                serial,
+                timeouts: RcuArc::new(Arc::new(timeouts, GFP_KERNEL)?),
+                counters: PerCpuCounters::new()?,
+                expired: Word::new(0),
+                deleted: Word::new(0),
+                retired: [const { Word::new(0) }; 5],
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Counts one packet of the receive path.
+    #[inline]
+    pub(crate) fn count(&self, cx: &RxContext<'_>, counter: Counter) {
+        add(self.counters.local(cx), counter as usize, 1);
+    }
+
+    /// Keeps the traffic of a node that is gone.
+    pub(crate) fn retire(&self, backend: &Backend) {
+        for (index, kept) in self.retired.iter().enumerate() {
+            kept.add_local(backend.traffic.sum(index));
+        }
+    }
+
+    /// Traffic of nodes that are gone.
+    pub(crate) fn retired(&self) -> Traffic {
+        let [connections, packets_in, packets_out, bytes_in, bytes_out] = &self.retired;
+        Traffic {
+            connections: connections.get(),
+            packets_in: packets_in.get(),
+            packets_out: packets_out.get(),
+            bytes_in: bytes_in.get(),
+            bytes_out: bytes_out.get(),
+        }
+    }
+}
+
+/// A back-end node of one service, for as long as a configuration or a route refers to it.
+pub(crate) struct Backend {
+    pub(crate) service: Arc<ServiceShared>,
+    pub(crate) node: Node,
+    /// Position in lists; grows with every node that is added to the service.
+    pub(crate) serial: u32,
+    /// A route is live while it has the same generation: raising this one ends all routes at once
+    /// (F6). Written with the configuration locked.
+    pub(crate) generation: Word<u32>,
+    /// Weight 0: no new clients.
+    pub(crate) draining: Word<bool>,
+    /// Allocated routes.
+    pub(crate) routes: Word<i32>,
+    traffic: PerCpuCounters<5>,
+    /// The way to the node.
+    pub(crate) route: RouteCache,
+}
+
+impl Backend {
+    /// Sleeps.
+    pub(crate) fn new(service: Arc<ServiceShared>, node: Node, serial: u32) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                service,
+                node,
+                serial,
+                generation: Word::new(0),
+                draining: Word::new(false),
+                routes: Word::new(0),
+                traffic: PerCpuCounters::new()?,
+                route: RouteCache::new(),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Ends all routes to the node.
+    pub(crate) fn end_routes(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+    }
+
+    /// Counts a route that was put into the table.
+    #[inline]
+    pub(crate) fn route_added(&self) {
+        self.routes.atomic().add(1, Relaxed);
+    }
+
+    /// Counts a new client.
+    #[inline]
+    pub(crate) fn count_connection(&self, cx: &RxContext<'_>) {
+        add(self.traffic.local(cx), CONNECTIONS, 1);
+    }
+
+    /// Counts a packet of `packets` segments.
+    #[inline]
+    pub(crate) fn count_packet(&self, cx: &RxContext<'_>, way: Way, packets: u32, bytes: usize) {
+        let counters = self.traffic.local(cx);
+        let [packets_in, packets_out] = PACKETS;
+        let [bytes_in, bytes_out] = BYTES;
+        let (packet_index, byte_index) = match way {
+            Way::In => (packets_in, bytes_in),
+            Way::Out => (packets_out, bytes_out),
+        };
+        add(counters, packet_index, u64::from(packets));
+        add(counters, byte_index, bytes as u64);
+    }
+
+    /// Traffic since the node was added.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            connections: self.traffic.sum(CONNECTIONS),
+            packets_in: self.traffic.sum(1),
+            packets_out: self.traffic.sum(2),
+            bytes_in: self.traffic.sum(3),
+            bytes_out: self.traffic.sum(4),
+        }
+    }
+}
+
+/// Adds to one of this CPU's counters.
+#[inline]
+pub(crate) fn add<const N: usize>(counters: &[Word<u64>; N], index: usize, value: u64) {
+    if let Some(counter) = counters.get(index) {
+        counter.add_local(value);
+    }
+}

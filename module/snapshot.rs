@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The transfer-control table (F2): a configuration as packets see it.
+//!
+//! A [`Snapshot`] never changes. A commit builds the next one beside it and publishes it whole.
+//! Services that a commit does not touch are shared between the two.
+
+use crate::{
+    index::Index,
+    node::{Backend, ServiceShared},
+};
+use fep_core::{
+    hash::{client_hash, HashKey},
+    packet::Protocol,
+    validate::{Node, Service},
+    wrr,
+};
+use fep_net::{lock::BhLock, rx::RxContext};
+use fep_uapi::{Scheduler, TIMEOUTS};
+use kernel::{prelude::*, static_lock_class, sync::Arc};
+
+/// A back-end node in a service.
+pub(crate) struct Member {
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) weight: u32,
+    pub(crate) failed: bool,
+    /// Generation of the node that routes made from this configuration get.
+    pub(crate) generation: u32,
+}
+
+impl Member {
+    fn takes_clients(&self) -> bool {
+        self.weight != 0 && !self.failed
+    }
+}
+
+/// A service of a configuration.
+#[pin_data]
+pub(crate) struct ServiceVersion {
+    pub(crate) shared: Arc<ServiceShared>,
+    pub(crate) scheduler: Scheduler,
+    /// As set, in seconds.
+    pub(crate) timeouts: [u32; TIMEOUTS],
+    /// In the order of their serials.
+    pub(crate) members: KVVec<Member>,
+    /// Serial of the next node.
+    pub(crate) next_serial: u32,
+    /// Nodes that take new clients, by serial.
+    #[pin]
+    slots: BhLock<KVVec<wrr::Slot>>,
+}
+
+impl ServiceVersion {
+    /// Makes the next version of a service; the scheduler goes on where `before` is. Sleeps.
+    pub(crate) fn new(
+        shared: Arc<ServiceShared>,
+        scheduler: Scheduler,
+        timeouts: [u32; TIMEOUTS],
+        members: KVVec<Member>,
+        next_serial: u32,
+        before: Option<&Self>,
+    ) -> Result<Arc<Self>> {
+        let mut slots = KVVec::with_capacity(members.len(), GFP_KERNEL)?;
+        for member in members.iter().filter(|m| m.takes_clients()) {
+            let slot = wrr::Slot {
+                weight: member.weight,
+                done: 0,
+                index: member.backend.serial,
+            };
+            slots.push(slot, GFP_KERNEL)?;
+        }
+        match before {
+            Some(before) => wrr::carry(&before.slots.lock_bh(), &mut slots),
+            None => wrr::build(&mut slots),
+        }
+        Arc::pin_init(
+            pin_init!(Self {
+                shared: shared,
+                scheduler: scheduler,
+                timeouts: timeouts,
+                members: members,
+                next_serial: next_serial,
+                slots <- BhLock::new(slots, c"fep_scheduler", static_lock_class!()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Chooses a node for a new client (F2), the next one that `acceptable` accepts. Receive path;
+    /// takes the scheduler's lock, below that of a bucket of the allocated-route table.
+    pub(crate) fn schedule(
+        &self,
+        cx: &RxContext<'_>,
+        mut acceptable: impl FnMut(&Member) -> bool,
+    ) -> Choice<'_> {
+        let mut slots = self.slots.lock_rx(cx);
+        let mut choice = Choice::None;
+        for _ in 0..slots.len() {
+            let Some(member) = wrr::next(&mut slots).and_then(|serial| self.member(serial)) else {
+                break;
+            };
+            if acceptable(member) {
+                return Choice::Node(member);
+            }
+            choice = Choice::Refused;
+        }
+        choice
+    }
+
+    fn member(&self, serial: u32) -> Option<&Member> {
+        let at = self
+            .members
+            .binary_search_by_key(&serial, |member| member.backend.serial)
+            .ok()?;
+        self.members.get(at)
+    }
+}
+
+/// What the scheduler found.
+pub(crate) enum Choice<'a> {
+    /// This node.
+    Node(&'a Member),
+    /// No node takes new clients.
+    None,
+    /// Nodes take new clients, but not this one.
+    Refused,
+}
+
+/// A configuration.
+pub(crate) struct Snapshot {
+    /// Grows with every commit.
+    pub(crate) generation: u64,
+    /// In the order of their serials.
+    pub(crate) services: KVVec<Arc<ServiceVersion>>,
+    by_service: Index,
+    /// Nodes of all services, by protocol, address and port.
+    nodes: KVVec<Service>,
+    by_node: Index,
+}
+
+/// Hash of a service, or of a node with its protocol. Administrators choose these, not attackers, so
+/// the key is no secret.
+pub(crate) fn service_hash(service: &Service) -> u32 {
+    client_hash(
+        &HashKey([0, 0]),
+        service.protocol,
+        service.address,
+        service.port,
+    )
+}
+
+impl Snapshot {
+    /// The first configuration: nothing. Sleeps.
+    pub(crate) fn empty() -> Result<Arc<Self>> {
+        Self::new(1, KVVec::new())
+    }
+
+    /// Makes a configuration of services in the order of their serials. Sleeps.
+    pub(crate) fn new(generation: u64, services: KVVec<Arc<ServiceVersion>>) -> Result<Arc<Self>> {
+        let mut by_service = Index::with_capacity(services.len())?;
+        let mut members = 0usize;
+        for (position, service) in (0u32..).zip(services.iter()) {
+            by_service.insert(service_hash(&service.shared.id), position, |_| false);
+            members = members.saturating_add(service.members.len());
+        }
+        let mut by_node = Index::with_capacity(members)?;
+        let mut nodes: KVVec<Service> = KVVec::with_capacity(members, GFP_KERNEL)?;
+        for service in services.iter() {
+            for member in service.members.iter() {
+                let node = Service {
+                    protocol: service.shared.id.protocol,
+                    address: member.backend.node.address,
+                    port: member.backend.node.port,
+                };
+                let hash = service_hash(&node);
+                if by_node
+                    .find(hash, |at| nodes.get(at as usize) == Some(&node))
+                    .is_none()
+                {
+                    // CAST: No more nodes than `SERVICES_MAX * BACKENDS_MAX`, which is 2^28.
+                    by_node.insert(hash, nodes.len() as u32, |_| false);
+                    nodes.push(node, GFP_KERNEL)?;
+                }
+            }
+        }
+        Ok(Arc::new(
+            Self {
+                generation,
+                services,
+                by_service,
+                nodes,
+                by_node,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The service at an address. Any context.
+    pub(crate) fn service(
+        &self,
+        protocol: Protocol,
+        address: u32,
+        port: u16,
+    ) -> Option<&ServiceVersion> {
+        let id = Service {
+            protocol,
+            address,
+            port,
+        };
+        let at = self.by_service.find(service_hash(&id), |at| {
+            self.services
+                .get(at as usize)
+                .is_some_and(|service| service.shared.id == id)
+        })?;
+        self.services.get(at as usize).map(|service| &**service)
+    }
+
+    /// Whether a back-end node of any service answers from there. Any context.
+    pub(crate) fn is_node(&self, protocol: Protocol, address: u32, port: u16) -> bool {
+        let node = Service {
+            protocol,
+            address,
+            port,
+        };
+        self.by_node
+            .find(service_hash(&node), |at| {
+                self.nodes.get(at as usize) == Some(&node)
+            })
+            .is_some()
+    }
+}

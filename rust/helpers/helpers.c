@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include "helpers.h"
+
+#include "dst.c"
+#include "icmp.c"
+#include "net_namespace.c"
+#include "netdevice.c"
+#include "percpu.c"
+#include "route.c"
+#include "skbuff.c"
+#include "workqueue.c"

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/netdevice.h>
+
+struct net_device *fep_helper_notifier_info_dev(void *info)
+{
+	return netdev_notifier_info_to_dev(info);
+}
+
+struct net *fep_helper_dev_net(struct net_device *dev)
+{
+	return dev_net(dev);
+}
+
+unsigned int fep_helper_ll_reserved_space(struct net_device *dev)
+{
+	return LL_RESERVED_SPACE(dev);
+}
+
+bool fep_helper_netif_is_loopback(struct net_device *dev)
+{
+	return dev->flags & IFF_LOOPBACK;
+}
+
+int fep_helper_netdev_ifindex(const struct net_device *dev)
+{
+	return dev->ifindex;
+}
+
+const char *fep_helper_netdev_name(const struct net_device *dev)
+{
+	return dev->name;
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Network namespaces and what a module keeps for each of them.
+//!
+//! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
+
+use crate::bindings;
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    ops::Deref,
+    ptr::{null_mut, NonNull},
+};
+use kernel::{
+    error::to_result,
+    ffi::{c_int, c_uint, c_void},
+    prelude::*,
+    sync::Arc,
+    types::Opaque,
+};
+
+/// A network namespace (`struct net`).
+#[repr(transparent)]
+pub struct Net(Opaque<bindings::net>);
+
+// SAFETY: What `Net` offers may be called from any thread.
+unsafe impl Sync for Net {}
+
+impl Net {
+    /// # Safety
+    ///
+    /// The namespace must be alive for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(net: *mut bindings::net) -> &'a Self {
+        // SAFETY: By the safety requirement; the type is transparent over `struct net`.
+        unsafe { &*net.cast::<Self>() }
+    }
+
+    /// The raw namespace, for this crate.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::net {
+        self.0.get()
+    }
+
+    /// Whether the current task has `CAP_NET_ADMIN` in the user namespace that owns this one.
+    /// Process context.
+    pub fn current_is_admin(&self) -> bool {
+        const CAP_NET_ADMIN: c_int = 12;
+        // SAFETY: `self` is a valid namespace, whose owner lives as long.
+        let user_ns = unsafe { bindings::fep_helper_net_user_ns(self.as_ptr()) };
+        // SAFETY: `user_ns` is valid, and the current task exists: process context.
+        unsafe { bindings::ns_capable(user_ns, CAP_NET_ADMIN) }
+    }
+}
+
+/// A reference that keeps a namespace alive.
+///
+/// # Invariants
+///
+/// Owns one reference to the namespace.
+pub struct NetRef(NonNull<bindings::net>);
+
+// SAFETY: References to namespaces may be dropped on any thread.
+unsafe impl Send for NetRef {}
+// SAFETY: `Net` is `Sync`.
+unsafe impl Sync for NetRef {}
+
+impl NetRef {
+    /// The namespace of the current task. Process context.
+    pub fn current() -> Self {
+        // SAFETY: The current task exists, and so does its namespace.
+        let net = unsafe { bindings::fep_helper_current_net() };
+        // SAFETY: The task keeps its namespace alive while we take a reference.
+        unsafe { bindings::fep_helper_get_net(net) };
+        // SAFETY: A task always has a network namespace.
+        // INVARIANT: The reference was just taken.
+        Self(unsafe { NonNull::new_unchecked(net) })
+    }
+}
+
+impl Deref for NetRef {
+    type Target = Net;
+
+    fn deref(&self) -> &Net {
+        // SAFETY: By the type invariant the namespace is alive while `self` is.
+        unsafe { Net::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for NetRef {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the reference is ours.
+        unsafe { bindings::fep_helper_put_net(self.0.as_ptr()) };
+    }
+}
+
+/// Where the kernel notes the number of a module's per-namespace data.
+pub struct PernetId(UnsafeCell<c_uint>);
+
+// SAFETY: Written by `register_pernet_subsys()` only, before anybody reads it.
+unsafe impl Sync for PernetId {}
+
+impl PernetId {
+    /// To be put into a `static`.
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+}
+
+impl Default for PernetId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Data of a module for each network namespace.
+pub trait Pernet: Send + Sync + 'static {
+    /// The number of these data: one `static` for each implementation.
+    fn id() -> &'static PernetId;
+
+    /// Makes the data of a new namespace. `net` is alive until [`Pernet::exit`] has returned.
+    /// Process context, may sleep.
+    fn init(net: NetHandle) -> Result<Arc<Self>>;
+
+    /// The namespace or the module goes away: let go of everything that refers to it. Process
+    /// context, may sleep.
+    fn exit(&self);
+}
+
+/// A namespace, for data that live in it.
+///
+/// # Invariants
+///
+/// The namespace is alive until the [`Pernet::exit`] of the data it was made for has returned.
+pub struct NetHandle(NonNull<bindings::net>);
+
+// SAFETY: `Net` is `Sync`, and a handle gives nothing but `&Net`.
+unsafe impl Send for NetHandle {}
+// SAFETY: As above.
+unsafe impl Sync for NetHandle {}
+
+impl Deref for NetHandle {
+    type Target = Net;
+
+    #[inline]
+    fn deref(&self) -> &Net {
+        // SAFETY: By the type invariant. Data that outlive `exit()` (an open file keeps both its
+        // data and the namespace) keep the namespace alive themselves.
+        unsafe { Net::from_raw(self.0.as_ptr()) }
+    }
+}
+
+/// A registration of [`Pernet`] data: while it exists, every namespace has them.
+///
+/// # Invariants
+///
+/// `ops` is registered with `register_pernet_subsys()`.
+#[pin_data(PinnedDrop)]
+pub struct PernetRegistration<T: Pernet> {
+    #[pin]
+    ops: Opaque<bindings::pernet_operations>,
+    _data: PhantomData<T>,
+}
+
+// SAFETY: Registration is not tied to a thread.
+unsafe impl<T: Pernet> Send for PernetRegistration<T> {}
+// SAFETY: Shared references give access to nothing.
+unsafe impl<T: Pernet> Sync for PernetRegistration<T> {}
+
+impl<T: Pernet> PernetRegistration<T> {
+    /// Registers; makes the data of every namespace there is. Sleeps.
+    pub fn register() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: The operations are registered when this succeeds.
+            ops <- Opaque::try_ffi_init(|slot: *mut bindings::pernet_operations| {
+                let ops = bindings::pernet_operations {
+                    init: Some(Self::init),
+                    exit: Some(Self::exit),
+                    id: T::id().0.get(),
+                    size: core::mem::size_of::<*mut c_void>(),
+                    ..Default::default()
+                };
+                // SAFETY: The slot is valid for writes.
+                unsafe { slot.write(ops) };
+                // SAFETY: `ops` is pinned and stays until `drop()` has unregistered it.
+                to_result(unsafe { bindings::register_pernet_subsys(slot) })
+            }),
+            _data: PhantomData,
+        }? Error)
+    }
+
+    /// The data of a namespace; `None` outside of the time between `init` and `exit`.
+    ///
+    /// The caller keeps both the namespace and the registration alive by holding a reference to the
+    /// former and running while the module is loaded.
+    pub fn get(net: &Net) -> Option<Arc<T>> {
+        let data = Self::slot(net.as_ptr())?;
+        // SAFETY: The slot is valid while the namespace is alive.
+        let ptr = unsafe { core::ptr::read_volatile(data) }.cast::<T>();
+        if ptr.is_null() {
+            return None;
+        }
+        // SAFETY: The pointer came from `Arc::into_raw()` in `init()`; its reference is dropped in
+        // `exit()` only, which is not running: the namespace is alive.
+        let data = core::mem::ManuallyDrop::new(unsafe { Arc::from_raw(ptr) });
+        Some(Arc::clone(&data))
+    }
+
+    fn slot(net: *mut bindings::net) -> Option<*mut *mut c_void> {
+        // SAFETY: The id was written by `register_pernet_subsys()` before any caller runs.
+        let id = unsafe { *T::id().0.get() };
+        // SAFETY: `net` is alive, and `id` is the number of data with `size` bytes.
+        let slot = unsafe { bindings::fep_helper_net_slot(net, id) };
+        (!slot.is_null()).then_some(slot)
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the namespace code only.
+    unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
+        let (Some(slot), Some(handle)) = (Self::slot(net), NonNull::new(net)) else {
+            return EINVAL.to_errno();
+        };
+        // INVARIANT: The namespace is alive until `exit()` has returned.
+        match T::init(NetHandle(handle)) {
+            Ok(data) => {
+                // SAFETY: The slot is ours and valid while the namespace is alive.
+                unsafe { core::ptr::write_volatile(slot, data.into_raw().cast_mut().cast()) };
+                0
+            }
+            Err(error) => error.to_errno(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the namespace code only, once for each `init()` that succeeded.
+    unsafe extern "C" fn exit(net: *mut bindings::net) {
+        let Some(slot) = Self::slot(net) else { return };
+        // SAFETY: The slot is ours and valid while the namespace is alive.
+        let ptr = unsafe { core::ptr::read_volatile(slot) }.cast::<T>();
+        if ptr.is_null() {
+            return;
+        }
+        // SAFETY: As above.
+        unsafe { core::ptr::write_volatile(slot, null_mut()) };
+        // SAFETY: The pointer came from `Arc::into_raw()` in `init()`, and the slot no longer has
+        // it.
+        let data = unsafe { Arc::from_raw(ptr) };
+        data.exit();
+    }
+}
+
+#[pinned_drop]
+impl<T: Pernet> PinnedDrop for PernetRegistration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the operations are registered.
+        unsafe { bindings::unregister_pernet_subsys(self.ops.get()) };
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Coarse time.
+//!
+//! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
+
+use crate::bindings;
+
+/// Ticks in a second.
+pub const TICKS_PER_SECOND: u32 = bindings::TICKS_PER_SECOND;
+
+/// The lower half of `jiffies`: coarse monotonic time that wraps. Any context.
+#[inline(always)]
+pub fn ticks() -> u32 {
+    // SAFETY: `jiffies` is a static that the timer interrupt writes whole; C reads it through a
+    // volatile access too.
+    let now = unsafe { core::ptr::read_volatile(&raw const bindings::jiffies) };
+    // CAST: The lower half is meant; users compare with wrapping arithmetic.
+    now as u32
+}
