@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod commit;
+mod compat;
 mod control;
 mod draft;
 mod dump;

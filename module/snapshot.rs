@@ -12,7 +12,7 @@ use crate::{
 use fep_core::{
     hash::{client_hash, HashKey},
     packet::Protocol,
-    validate::{Node, Service},
+    validate::Service,
     wrr,
 };
 use fep_net::{lock::BhLock, rx::RxContext};

@@ -5,7 +5,7 @@
 //! Lock order: RTNL, then [`NetState::config`], then a bucket of the allocated-route table, then a
 //! service's scheduler. The packet path takes the last two only.
 
-use crate::{node::Backend, route::Route, snapshot::Snapshot};
+use crate::{compat::parameter, node::Backend, route::Route, snapshot::Snapshot};
 use fep_core::{flow::sweep, hash::HashKey};
 use fep_net::{
     netdev::{DeviceEvents, NetDevice},
@@ -75,8 +75,7 @@ impl Pernet for NetState {
     }
 
     fn init(net: NetHandle) -> Result<Arc<Self>> {
-        let limit = crate::module_parameters::routes_limit
-            .value()
+        let limit = parameter(crate::module_parameters::routes_limit.value())
             .clamp(ROUTES_LIMIT_MIN, ROUTES_LIMIT_MAX);
         let first = Snapshot::empty()?;
         let counters = PerCpuCounters::new()?;

@@ -25,6 +25,15 @@ functions="$functions|rtnl_(un)?lock|dst_release|synchronize_net"
 functions="$functions|fep_helper_.*"
 variables='FEP_CONST_.*'
 
+# What some supported kernels' bindings have and others lack.
+theirs=$objtree/rust/bindings/bindings_generated.rs
+for name in pernet_operations; do
+	grep -q "^pub struct $name " "$theirs" || structs="$structs|$name"
+done
+for name in register_pernet_subsys unregister_pernet_subsys; do
+	grep -q "fn $name(" "$theirs" || functions="$functions|$name"
+done
+
 cd "$objtree"
 # shellcheck disable=SC2086 # The flags are a list of words; eval undoes kbuild's quoting.
 eval bindgen "$header" \

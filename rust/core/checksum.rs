@@ -73,3 +73,75 @@ impl Delta {
         fold(self.0.wrapping_add(sum as u32))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// The sum by division instead of folding: n mod 0xffff, where only 0 is 0.
+    fn plain(sum: u64) -> u16 {
+        match sum % 0xffff {
+            0 if sum > 0 => 0xffff,
+            rest => u16::try_from(rest).unwrap(),
+        }
+    }
+
+    #[test]
+    fn fold_is_division_by_ffff() {
+        for sum in (0..0x30000).chain((u32::MAX - 0x30000)..=u32::MAX) {
+            assert_eq!(fold(sum), plain(u64::from(sum)), "{sum:#x}");
+        }
+    }
+
+    #[test]
+    fn sum_of_the_example_in_rfc_1071() {
+        assert_eq!(
+            sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]),
+            0xddf2
+        );
+    }
+
+    #[test]
+    fn sum_of_no_of_odd_and_of_many_bytes() {
+        assert_eq!(sum(&[]), 0);
+        assert_eq!(sum(&[0xab]), 0xab00);
+        assert_eq!(sum(&[0x12, 0x34, 0x56]), 0x1234 + 0x5600);
+        let bytes: Vec<u8> = (0..=255).cycle().take(131_071).collect();
+        let words = bytes
+            .chunks(2)
+            .map(|word| u64::from(word[0]) * 256 + word.get(1).map_or(0, |&low| u64::from(low)));
+        assert_eq!(sum(&bytes), plain(words.sum()));
+        assert_eq!(sum(&[0xff; 131_072]), 0xffff);
+    }
+
+    #[test]
+    fn update_of_the_example_in_rfc_1624() {
+        // Section 4: equation 2 of RFC 1141 gives 0xffff here, which is wrong.
+        assert_eq!(Delta::NONE.word(0x5555, 0x3285).update(0xdd2f), 0x0000);
+    }
+
+    #[test]
+    fn update_equals_computation_from_scratch() {
+        // Every old and new value of a word against a rest that makes each sum occur.
+        for rest in [1u16, 0x00ff, 0x7fff, 0x8000, 0xfffe, 0xffff] {
+            for old in (0..=0xffffu16).step_by(251) {
+                let before = !plain(u64::from(rest) + u64::from(old));
+                for new in (0..=0xffffu16).step_by(257) {
+                    let after = !plain(u64::from(rest) + u64::from(new));
+                    let delta = Delta::NONE.word(old, new);
+                    assert_eq!(delta.update(before), after, "{rest:#x} {old:#x} {new:#x}");
+                    assert_eq!(delta.update_sum(!before), !after);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn address_is_two_words() {
+        assert_eq!(
+            Delta::NONE.address(0x0102_0304, 0xfffe_fdfc),
+            Delta::NONE.word(0x0102, 0xfffe).word(0x0304, 0xfdfc)
+        );
+    }
+}

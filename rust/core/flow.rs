@@ -135,3 +135,155 @@ pub const fn on_miss(protocol: Protocol, flags: TcpFlags) -> OnMiss {
 pub const fn sweep(view: &RouteView, now: u32, timeouts: &Timeouts) -> bool {
     view.is_over(now, timeouts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECONDS: Timeouts = Timeouts::from_seconds(&[30, 900, 120, 10, 300], 1);
+    const SYN: TcpFlags = TcpFlags::SYN;
+    const ACK: TcpFlags = TcpFlags::ACK;
+    const NONE: TcpFlags = TcpFlags(0);
+
+    /// A TCP tracker after requests (`>`) and replies (`<`) with these flags.
+    fn tcp(history: &str) -> Tracker {
+        let mut tracker = Tracker::begin(Protocol::Tcp, SYN);
+        for segment in history.split_whitespace() {
+            let direction = match segment.as_bytes()[0] {
+                b'>' => Direction::Request,
+                _ => Direction::Reply,
+            };
+            let flags = segment[1..].chars().fold(NONE, |flags, flag| {
+                flags.with(match flag {
+                    'S' => SYN,
+                    'A' => ACK,
+                    'F' => TcpFlags::FIN,
+                    _ => TcpFlags::RST,
+                })
+            });
+            tracker = tracker.step(direction, flags);
+        }
+        tracker
+    }
+
+    fn view(tracker: Tracker) -> RouteView {
+        RouteView {
+            tracker,
+            last_used: u32::MAX - 4,
+            live: true,
+            draining: false,
+        }
+    }
+
+    /// So many seconds after `view` was last used, past the wrap of the clock.
+    fn after(seconds: u32) -> u32 {
+        (u32::MAX - 4).wrapping_add(seconds)
+    }
+
+    /// A route in each state, with its protocol and timeout.
+    fn every_state() -> [(Tracker, Protocol, u32); 8] {
+        [
+            (Tracker::UDP, Protocol::Udp, 300),
+            (tcp(""), Protocol::Tcp, 30),
+            (tcp("<SA"), Protocol::Tcp, 30),
+            (tcp("<SA >A"), Protocol::Tcp, 900),
+            (tcp("<SA >A >FA"), Protocol::Tcp, 120),
+            (tcp("<SA >A <FA"), Protocol::Tcp, 120),
+            (tcp("<SA >A <FA >FA"), Protocol::Tcp, 120),
+            (tcp("<SA >A <R"), Protocol::Tcp, 10),
+        ]
+    }
+
+    #[test]
+    fn route_lasts_until_its_timeout() {
+        for (tracker, protocol, timeout) in every_state() {
+            let view = view(tracker);
+            for (seconds, over) in [(0, false), (timeout - 1, false), (timeout, true)] {
+                let now = after(seconds);
+                let request = on_request(&view, protocol, NONE, now, &SECONDS);
+                let reply = on_reply(&view, protocol, NONE, now, &SECONDS);
+                assert_eq!(request == OnRequest::Replace, over, "{tracker:?} {seconds}");
+                assert_eq!(reply == OnReply::Ignore, over, "{tracker:?} {seconds}");
+                assert_eq!(sweep(&view, now, &SECONDS), over, "{tracker:?} {seconds}");
+            }
+        }
+    }
+
+    #[test]
+    fn route_to_a_failed_node_is_gone_at_once() {
+        for (tracker, protocol, _) in every_state() {
+            let view = RouteView {
+                live: false,
+                ..view(tracker)
+            };
+            for flags in [NONE, SYN, ACK] {
+                let now = after(0);
+                assert_eq!(
+                    on_request(&view, protocol, flags, now, &SECONDS),
+                    OnRequest::Replace
+                );
+                assert_eq!(
+                    on_reply(&view, protocol, flags, now, &SECONDS),
+                    OnReply::Ignore
+                );
+                assert!(sweep(&view, now, &SECONDS));
+            }
+        }
+    }
+
+    #[test]
+    fn draining_node_loses_a_client_only_between_connections() {
+        for (tracker, protocol, _) in every_state() {
+            for draining in [false, true] {
+                let view = RouteView {
+                    draining,
+                    ..view(tracker)
+                };
+                for flags in (0..=u8::MAX).map(TcpFlags) {
+                    let moves = draining && flags.opens() && tracker.ended();
+                    let tracker_after = if draining && flags.opens() {
+                        tracker
+                    } else {
+                        tracker.step(Direction::Request, flags)
+                    };
+                    let expected = if moves {
+                        OnRequest::Replace
+                    } else {
+                        OnRequest::Use {
+                            tracker: tracker_after,
+                        }
+                    };
+                    let decided = on_request(&view, protocol, flags, after(1), &SECONDS);
+                    assert_eq!(decided, expected, "{tracker:?} {flags:?}");
+                    let tracker = tracker.step(Direction::Reply, flags);
+                    let reply = on_reply(&view, protocol, flags, after(1), &SECONDS);
+                    assert_eq!(reply, OnReply::Use { tracker });
+                }
+                assert!(!sweep(&view, after(1), &SECONDS));
+            }
+        }
+        let ended: std::vec::Vec<bool> = every_state().map(|(tracker, ..)| tracker.ended()).into();
+        assert_eq!(
+            ended,
+            [false, false, false, false, false, false, true, true]
+        );
+    }
+
+    #[test]
+    fn only_a_syn_allocates_for_tcp() {
+        for flags in 0..=u8::MAX {
+            let pure_syn = flags & 0b1_0111 == 0b0_0010;
+            let expected = if pure_syn {
+                OnMiss::Schedule
+            } else {
+                OnMiss::Pass(Counter::PassNoRoute)
+            };
+            assert_eq!(
+                on_miss(Protocol::Tcp, TcpFlags(flags)),
+                expected,
+                "{flags:#x}"
+            );
+        }
+        assert_eq!(on_miss(Protocol::Udp, NONE), OnMiss::Schedule);
+    }
+}

@@ -47,3 +47,96 @@ pub const fn client_hash(key: &HashKey, protocol: Protocol, address: u32, port: 
     // CAST: the low half is meant.
     (v0 ^ v1 ^ v2 ^ v3) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::hash::{DefaultHasher, Hasher};
+    use std::vec::Vec;
+
+    /// SipHash-c-d of any message, after the paper (Aumasson and Bernstein, 2012).
+    fn siphash(c: usize, d: usize, key: [u64; 2], message: &[u8]) -> u64 {
+        fn sipround(v: &mut [u64; 4]) {
+            v[0] = v[0].wrapping_add(v[1]);
+            v[2] = v[2].wrapping_add(v[3]);
+            v[1] = v[1].rotate_left(13);
+            v[3] = v[3].rotate_left(16);
+            v[1] ^= v[0];
+            v[3] ^= v[2];
+            v[0] = v[0].rotate_left(32);
+            v[2] = v[2].wrapping_add(v[1]);
+            v[0] = v[0].wrapping_add(v[3]);
+            v[1] = v[1].rotate_left(17);
+            v[3] = v[3].rotate_left(21);
+            v[1] ^= v[2];
+            v[3] ^= v[0];
+            v[2] = v[2].rotate_left(32);
+        }
+        let mut v = [b"somepseu", b"dorandom", b"lygenera", b"tedbytes"]
+            .map(|text| u64::from_be_bytes(*text));
+        for (i, word) in v.iter_mut().enumerate() {
+            *word ^= key[i % 2];
+        }
+        let mut padded = message.to_vec();
+        while padded.len() % 8 != 7 {
+            padded.push(0);
+        }
+        padded.push(u8::try_from(message.len() % 256).unwrap());
+        for block in padded.chunks(8) {
+            let word = u64::from_le_bytes(block.try_into().unwrap());
+            v[3] ^= word;
+            (0..c).for_each(|_| sipround(&mut v));
+            v[0] ^= word;
+        }
+        v[2] ^= 0xff;
+        (0..d).for_each(|_| sipround(&mut v));
+        v[0] ^ v[1] ^ v[2] ^ v[3]
+    }
+
+    #[test]
+    fn reference_gives_the_published_vector() {
+        // The paper's appendix A: SipHash-2-4, key 00..0f, message 00..0e.
+        let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
+        let message: Vec<u8> = (0..15).collect();
+        assert_eq!(siphash(2, 4, key, &message), 0xa129_ca61_49be_45e5);
+    }
+
+    #[test]
+    fn client_hash_is_siphash_1_3() {
+        for i in 0..2000u64 {
+            let noise = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let key = [noise.rotate_left(7), !noise.rotate_left(31)];
+            let protocol = [Protocol::Tcp, Protocol::Udp][usize::from(i % 2 == 1)];
+            let address = (noise >> 32) as u32;
+            let port = (noise >> 16) as u16;
+            let mut message = address.to_le_bytes().to_vec();
+            message.extend(port.to_le_bytes());
+            message.extend([protocol.number(), 0]);
+            let expected = siphash(1, 3, key, &message) as u32;
+            assert_eq!(
+                client_hash(&HashKey(key), protocol, address, port),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn client_hash_agrees_with_the_standard_library() {
+        // Rust's default hasher is SipHash-1-3 with key 0.
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(17 << 48 | 0x5678 << 32 | 0x0a00_0001);
+        let hash = client_hash(&HashKey([0; 2]), Protocol::Udp, 0x0a00_0001, 0x5678);
+        assert_eq!(hash, hasher.finish() as u32);
+    }
+
+    #[test]
+    fn one_clients_ports_spread_over_the_buckets() {
+        let key = HashKey([1, 2]);
+        let buckets: BTreeSet<u32> = (1..=4096)
+            .map(|port| client_hash(&key, Protocol::Tcp, 0xc0a8_0001, port) % 4096)
+            .collect();
+        // 4096 balls into 4096 bins fill 63 % of them: 2589, with a deviation of 31.
+        assert!((2400..2780).contains(&buckets.len()), "{}", buckets.len());
+    }
+}

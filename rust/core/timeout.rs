@@ -84,3 +84,71 @@ pub const fn idle(now: u32, last_used: u32) -> u32 {
 pub const fn stamp_due(now: u32, last_used: u32, ticks_per_second: u32) -> bool {
     idle(now, last_used) >= ticks_per_second
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_stand_for_zero() {
+        let defaults = Timeouts::from_seconds(&[0; TIMEOUTS], 250);
+        assert_eq!(defaults, Timeouts::from_seconds(&TIMEOUT_DEFAULTS, 250));
+        assert_eq!(defaults.of(RouteState::SynSent), 30 * 250);
+    }
+
+    #[test]
+    fn each_state_has_its_timeout() {
+        let timeouts = Timeouts::from_seconds(&[1, 2, 3, 4, 5], 10);
+        for (state, ticks) in [
+            (RouteState::SynSent, 10),
+            (RouteState::SynReceived, 10),
+            (RouteState::Established, 20),
+            (RouteState::FinWait, 30),
+            (RouteState::TimeWait, 30),
+            (RouteState::Closed, 40),
+            (RouteState::Udp, 50),
+        ] {
+            assert_eq!(timeouts.of(state), ticks, "{}", state.name());
+        }
+        assert_eq!(RouteState::ALL.len(), 7);
+    }
+
+    #[test]
+    fn long_timeouts_are_cut() {
+        let longest = Timeouts::from_seconds(&[fep_uapi::TIMEOUT_MAX; TIMEOUTS], 1000);
+        assert_eq!(longest.of(RouteState::Udp), 864_000_000);
+        for ticks_per_second in [3000, u32::MAX] {
+            let cut = Timeouts::from_seconds(&[u32::MAX; TIMEOUTS], ticks_per_second);
+            assert_eq!(cut.of(RouteState::Udp), i32::MAX as u32);
+        }
+    }
+
+    #[test]
+    fn idle_at_the_wrap() {
+        for (now, last_used, ticks) in [
+            (0, 0, 0),
+            (5, 3, 2),
+            (3, 5, 0),
+            (0, u32::MAX, 1),
+            (99, u32::MAX - 100, 200),
+            (u32::MAX, 0, 0),
+            (u32::MAX - 100, 99, 0),
+            (i32::MAX as u32, 0, i32::MAX as u32),
+            (1 << 31, 0, 0),
+        ] {
+            assert_eq!(idle(now, last_used), ticks, "{now:#x} - {last_used:#x}");
+        }
+    }
+
+    #[test]
+    fn stamp_due_after_a_second() {
+        for last_used in [0, 1000, u32::MAX - 100, u32::MAX] {
+            let due = |ticks| stamp_due(last_used.wrapping_add(ticks), last_used, 250);
+            assert!(!due(0));
+            assert!(!due(249));
+            assert!(due(250));
+            assert!(due(i32::MAX as u32));
+            assert!(!stamp_due(last_used, last_used.wrapping_add(1), 250));
+        }
+    }
+}

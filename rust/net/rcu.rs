@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use crate::rx::RxContext;
+use crate::{bindings, rx::RxContext};
 use kernel::sync::{
     atomic::{Atomic, Full, Relaxed},
     rcu, Arc,
@@ -59,7 +59,8 @@ impl<T> RcuArc<T> {
     /// grace period.
     pub fn replace(&self, value: Arc<T>) {
         let old = self.current.xchg(value.into_raw().cast_mut(), Full);
-        rcu::synchronize_rcu();
+        // SAFETY: An FFI call with no requirements but that sleeping is allowed.
+        unsafe { bindings::synchronize_rcu() };
         // SAFETY: By the type invariant `old` came from `Arc::into_raw()`, and the exchange took
         // its reference out of `self`. The grace period is over.
         drop(unsafe { Arc::from_raw(old) });
@@ -78,5 +79,6 @@ impl<T> Drop for RcuArc<T> {
 /// Waits until all callbacks queued by this crate's types have run. Sleeps. To be called before
 /// the module's code goes away.
 pub fn barrier() {
-    rcu::rcu_barrier();
+    // SAFETY: An FFI call with no requirements but that sleeping is allowed.
+    unsafe { bindings::rcu_barrier() };
 }

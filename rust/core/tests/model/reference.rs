@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a front-end node must do, written from the requirements (F1 to F3, F6, F8) without a line of
+//! `fep_core`: time does not wrap, tables are lists, nothing is fast.
+//!
+//! Which node a new client is given is not predicted but judged: it must be one that takes new
+//! clients, and the choices together must follow the weights.
+
+use std::collections::BTreeMap;
+
+/// (protocol, address, port).
+pub(crate) type ServiceKey = (u8, u32, u16);
+/// (address, port).
+pub(crate) type Endpoint = (u32, u16);
+
+/// A request or a reply, as far as it matters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) protocol: u8,
+    pub(crate) from: Endpoint,
+    pub(crate) to: Endpoint,
+    pub(crate) flags: u8,
+}
+
+/// What must become of a packet.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Expected {
+    /// Sent to this destination.
+    To(Endpoint),
+    /// Sent to one of these, and the choice told to [`Reference::chosen`].
+    ToOneOf(Vec<Endpoint>),
+    /// Sent with this source.
+    From(Endpoint),
+    /// Not sent, and counted by this name.
+    Ended(&'static str),
+}
+
+/// How far a TCP connection has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    Opening,
+    Answered,
+    Open,
+    /// The node has closed. It may do so before the client's acknowledgement, which opens.
+    NodeClosed {
+        opened: bool,
+    },
+    ClientClosed,
+    BothClosed,
+}
+
+/// A client's route.
+#[derive(Clone, Debug)]
+pub(crate) struct RefRoute {
+    pub(crate) node: Endpoint,
+    /// `None` for UDP.
+    phase: Option<Phase>,
+    reset: bool,
+    last_used: u64,
+}
+
+impl RefRoute {
+    /// The name of its state.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.phase {
+            None => "udp",
+            Some(_) if self.reset => "closed",
+            Some(Phase::Opening) => "syn_sent",
+            Some(Phase::Answered) => "syn_received",
+            Some(Phase::Open) => "established",
+            Some(Phase::NodeClosed { .. } | Phase::ClientClosed) => "fin_wait",
+            Some(Phase::BothClosed) => "time_wait",
+        }
+    }
+
+    /// F8: whether there is no connection in service.
+    fn ended(&self) -> bool {
+        self.reset || self.phase == Some(Phase::BothClosed)
+    }
+
+    fn segment(&mut self, is_request: bool, flags: u8) {
+        let Some(phase) = self.phase else { return };
+        let [fin, syn, rst, ack] = [1, 2, 4, 16].map(|bit| flags & bit > 0);
+        let opened = match phase {
+            Phase::Opening | Phase::Answered => false,
+            Phase::NodeClosed { opened } => opened,
+            Phase::Open | Phase::ClientClosed | Phase::BothClosed => true,
+        };
+        if rst {
+            self.reset = true;
+        } else if syn && is_request {
+            let in_use = matches!(phase, Phase::Opening | Phase::Answered | Phase::Open);
+            if !ack && !fin && (self.reset || !in_use) {
+                self.phase = Some(Phase::Opening);
+                self.reset = false;
+            }
+        } else if syn {
+            if ack && phase == Phase::Opening && !self.reset {
+                self.phase = Some(Phase::Answered);
+            }
+        } else if ack && is_request {
+            if self.reset && !opened {
+                return;
+            }
+            self.reset = false;
+            self.phase = Some(match (phase, fin) {
+                (Phase::Opening, _) => Phase::Opening,
+                (Phase::Answered | Phase::Open, false) => Phase::Open,
+                (Phase::Answered | Phase::Open | Phase::ClientClosed, _) => Phase::ClientClosed,
+                (Phase::NodeClosed { .. }, false) => Phase::NodeClosed { opened: true },
+                (Phase::NodeClosed { .. } | Phase::BothClosed, _) => Phase::BothClosed,
+            });
+        } else if ack && fin {
+            self.phase = Some(match phase {
+                Phase::Opening => Phase::Opening,
+                Phase::Answered => Phase::NodeClosed { opened: false },
+                Phase::Open => Phase::NodeClosed { opened: true },
+                Phase::NodeClosed { opened } => Phase::NodeClosed { opened },
+                Phase::ClientClosed | Phase::BothClosed => Phase::BothClosed,
+            });
+        }
+    }
+
+    /// A packet used the route. Times are kept to the second.
+    fn used(&mut self, is_request: bool, flags: u8, now: u64, second: u64) {
+        let before = (self.phase, self.reset);
+        self.segment(is_request, flags);
+        if before != (self.phase, self.reset) || now - self.last_used >= second {
+            self.last_used = now;
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct RefNode {
+    at: Endpoint,
+    weight: u32,
+    failed: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct RefService {
+    timeouts: [u32; 5],
+    nodes: Vec<RefNode>,
+    /// The nodes given to new clients since the distribution last changed.
+    choices: Vec<Endpoint>,
+}
+
+impl RefService {
+    fn eligible(&self) -> Vec<(Endpoint, u32)> {
+        let eligible = self
+            .nodes
+            .iter()
+            .filter(|node| node.weight > 0 && !node.failed);
+        eligible.map(|node| (node.at, node.weight)).collect()
+    }
+}
+
+/// What the checks of the distribution have seen.
+#[derive(Default)]
+pub(crate) struct Distribution {
+    /// Whole cycles that were compared.
+    pub(crate) cycles: u64,
+    /// Farthest that any node was from its share, in clients.
+    pub(crate) farthest: f64,
+}
+
+pub(crate) struct Reference {
+    /// Time units in a second.
+    second: u64,
+    limit: usize,
+    services: BTreeMap<ServiceKey, RefService>,
+    pub(crate) routes: BTreeMap<(ServiceKey, Endpoint), RefRoute>,
+    pub(crate) distribution: Distribution,
+}
+
+impl Reference {
+    pub(crate) fn new(second: u32, limit: usize) -> Self {
+        Self {
+            second: second.into(),
+            limit,
+            services: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            distribution: Distribution::default(),
+        }
+    }
+
+    /// When a route ends if it is not used.
+    pub(crate) fn end_of(&self, key: &(ServiceKey, Endpoint)) -> u64 {
+        const DEFAULTS: [u32; 5] = [30, 900, 120, 10, 300];
+        let route = &self.routes[key];
+        let which = match route.state() {
+            "syn_sent" | "syn_received" => 0,
+            "established" => 1,
+            "fin_wait" | "time_wait" => 2,
+            "closed" => 3,
+            _ => 4,
+        };
+        let seconds = match self.services[&key.0].timeouts[which] {
+            0 => DEFAULTS[which],
+            seconds => seconds,
+        };
+        route.last_used + u64::from(seconds) * self.second
+    }
+
+    pub(crate) fn packet(&mut self, seen: Seen, now: u64) -> Expected {
+        let service = (seen.protocol, seen.to.0, seen.to.1);
+        if self.services.contains_key(&service) {
+            self.request(service, seen, now)
+        } else {
+            self.reply(seen, now)
+        }
+    }
+
+    fn request(&mut self, service: ServiceKey, seen: Seen, now: u64) -> Expected {
+        let key = (service, seen.from);
+        let begins = seen.protocol == 17 || seen.flags & 0b1_0111 == 2;
+        if self.routes.contains_key(&key) && self.end_of(&key) <= now {
+            self.routes.remove(&key);
+        }
+        if let Some(route) = self.routes.get_mut(&key) {
+            let nodes = &self.services[&service].nodes;
+            let node = nodes.iter().find(|node| node.at == route.node).unwrap();
+            let next_connection = begins && seen.protocol == 6;
+            if next_connection && node.weight == 0 {
+                // A node in maintenance keeps what is in service and gets nothing new.
+                if !route.ended() {
+                    route.used(true, 0, now, self.second);
+                    return Expected::To(route.node);
+                }
+                self.routes.remove(&key);
+            } else {
+                route.used(true, seen.flags, now, self.second);
+                return Expected::To(route.node);
+            }
+        }
+        if !begins {
+            return Expected::Ended("pass_no_route");
+        }
+        if self.routes.len() >= self.limit {
+            return Expected::Ended("drop_table_full");
+        }
+        let eligible = self.services[&service].eligible();
+        if eligible.is_empty() {
+            return Expected::Ended("drop_no_backend");
+        }
+        Expected::ToOneOf(eligible.into_iter().map(|(node, _)| node).collect())
+    }
+
+    fn reply(&mut self, seen: Seen, now: u64) -> Expected {
+        let found = self.routes.iter().find(|(key, route)| {
+            key.0 .0 == seen.protocol && key.1 == seen.to && route.node == seen.from
+        });
+        let Some((&key, _)) = found else {
+            return Expected::Ended("pass_no_service");
+        };
+        if self.end_of(&key) <= now {
+            return Expected::Ended("pass_no_service");
+        }
+        let route = self.routes.get_mut(&key).unwrap();
+        route.used(false, seen.flags, now, self.second);
+        Expected::From((key.0 .1, key.0 .2))
+    }
+
+    /// A new client was given a node: remembers the route and judges the distribution (F2).
+    pub(crate) fn chosen(&mut self, seen: Seen, node: Endpoint, now: u64) {
+        let name = (seen.protocol, seen.to.0, seen.to.1);
+        let route = RefRoute {
+            node,
+            phase: (seen.protocol == 6).then_some(Phase::Opening),
+            reset: false,
+            last_used: now,
+        };
+        assert!(self.routes.insert((name, seen.from), route).is_none());
+
+        let service = self.services.get_mut(&name).unwrap();
+        service.choices.push(node);
+        let eligible = service.eligible();
+        let cycle: u32 = eligible.iter().map(|(_, weight)| weight).sum();
+        let count = |choices: &[Endpoint], node| choices.iter().filter(|&&at| at == node).count();
+        for &(node, weight) in &eligible {
+            let share = f64::from(weight) / f64::from(cycle);
+            let due = service.choices.len() as f64 * share;
+            let away = (count(&service.choices, node) as f64 - due).abs();
+            self.distribution.farthest = self.distribution.farthest.max(away);
+        }
+        // The change came in the middle of a cycle. From the end of that one on, any choices as
+        // many as a cycle has are exactly the weights.
+        let cycle = cycle as usize;
+        if service.choices.len() >= 2 * cycle {
+            let last = &service.choices[service.choices.len() - cycle..];
+            for (node, weight) in eligible {
+                assert_eq!(
+                    count(last, node),
+                    weight as usize,
+                    "distribution of {name:?}"
+                );
+            }
+            self.distribution.cycles += 1;
+        }
+    }
+
+    /// Deletes what has ended; returns how much.
+    pub(crate) fn sweep(&mut self, now: u64) -> usize {
+        let ended = |key: &&(ServiceKey, Endpoint)| self.end_of(key) <= now;
+        let ended: Vec<_> = self.routes.keys().filter(ended).copied().collect();
+        ended.iter().for_each(|key| _ = self.routes.remove(key));
+        ended.len()
+    }
+
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Adds a service; `false` when it is there.
+    pub(crate) fn add_service(&mut self, name: ServiceKey, timeouts: [u32; 5]) -> bool {
+        let new = !self.services.contains_key(&name);
+        if new {
+            let service = RefService {
+                timeouts,
+                ..RefService::default()
+            };
+            self.services.insert(name, service);
+        }
+        new
+    }
+
+    pub(crate) fn set_service(&mut self, name: ServiceKey, timeouts: [u32; 5]) -> bool {
+        let service = self.services.get_mut(&name);
+        service.map(|service| service.timeouts = timeouts).is_some()
+    }
+
+    /// Removes a service and its routes; how many, or `None` when it is not there.
+    pub(crate) fn remove_service(&mut self, name: ServiceKey) -> Option<usize> {
+        self.services.remove(&name)?;
+        Some(self.remove_routes(|key, _| key.0 == name))
+    }
+
+    pub(crate) fn add_node(&mut self, name: ServiceKey, at: Endpoint, weight: u32) -> bool {
+        let Some(service) = self.services.get_mut(&name) else {
+            return false;
+        };
+        let new = service.nodes.iter().all(|node| node.at != at);
+        if new {
+            service.nodes.push(RefNode {
+                at,
+                weight,
+                failed: false,
+            });
+            service.choices.clear();
+        }
+        new
+    }
+
+    /// Sets a weight. 0 is maintenance: nothing that is in service notices (F8, F11).
+    pub(crate) fn set_weight(&mut self, name: ServiceKey, at: Endpoint, weight: u32) -> bool {
+        let Some(service) = self.services.get_mut(&name) else {
+            return false;
+        };
+        let Some(node) = service.nodes.iter_mut().find(|node| node.at == at) else {
+            return false;
+        };
+        node.weight = weight;
+        service.choices.clear();
+        true
+    }
+
+    pub(crate) fn remove_node(&mut self, name: ServiceKey, at: Endpoint) -> Option<usize> {
+        let service = self.services.get_mut(&name)?;
+        let place = service.nodes.iter().position(|node| node.at == at)?;
+        service.nodes.remove(place);
+        service.choices.clear();
+        Some(self.remove_routes(|key, route| key.0 == name && route.node == at))
+    }
+
+    /// F6: the node takes no client, and every route to it is deleted. Or it is back. On every port
+    /// where `port` is `None`, in every service where `name` is `None`.
+    pub(crate) fn mark(
+        &mut self,
+        name: Option<ServiceKey>,
+        (address, port): (u32, Option<u16>),
+        failed: bool,
+    ) -> Option<usize> {
+        let meant = |other: ServiceKey, at: Endpoint| {
+            name.is_none_or(|name| name == other)
+                && at.0 == address
+                && port.is_none_or(|port| port == at.1)
+        };
+        let mut found = false;
+        for (&other, service) in &mut self.services {
+            for node in &mut service.nodes {
+                if meant(other, node.at) {
+                    node.failed = failed;
+                    found = true;
+                }
+            }
+            service.choices.clear();
+        }
+        let deleted = self.remove_routes(|key, route| failed && meant(key.0, route.node));
+        found.then_some(deleted)
+    }
+
+    fn remove_routes(
+        &mut self,
+        gone: impl Fn(&(ServiceKey, Endpoint), &RefRoute) -> bool,
+    ) -> usize {
+        let before = self.routes.len();
+        self.routes.retain(|key, route| !gone(key, route));
+        before - self.routes.len()
+    }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets: what is read from them, and what becomes of them.
+
+mod reference;
+mod rules;
+mod scapy;
+mod translate;
+mod wire;
