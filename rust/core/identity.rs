@@ -193,3 +193,125 @@ fn unicast(address: u32) -> Result<u32, Reason> {
         Err(Reason::AddressNotUnicast)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICE: Service = Service {
+        protocol: Protocol::Tcp,
+        address: 0xc000_0201,
+        port: 8080,
+    };
+    const NODE: Node = Node {
+        address: 0x0a00_0007,
+        port: 80,
+    };
+
+    #[test]
+    fn services_and_nodes_there_and_back() {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&[192, 0, 2, 1]);
+        let id = ServiceId {
+            family: 4,
+            protocol: 6,
+            port: 8080,
+            reserved: 0,
+            address,
+        };
+        assert_eq!(ServiceId::from(SERVICE), id);
+        assert_eq!(Service::try_from(&id), Ok(SERVICE));
+
+        address[..4].copy_from_slice(&[10, 0, 0, 7]);
+        let endpoint = Endpoint {
+            family: 4,
+            port: 80,
+            address,
+            ..Endpoint::default()
+        };
+        assert_eq!(Endpoint::from(NODE), endpoint);
+        assert_eq!(Node::try_from(&endpoint), Ok(NODE));
+    }
+
+    #[test]
+    fn filters_match_what_they_name() {
+        let (no_service, no_backend) = (ServiceId::default(), Endpoint::default());
+        let (service, backend) = (ServiceId::from(SERVICE), Endpoint::from(NODE));
+        let any_port = Endpoint { port: 0, ..backend };
+        let other_service = Service {
+            port: 8081,
+            ..SERVICE
+        };
+        let other_port = Node { port: 81, ..NODE };
+        let stranger = Node {
+            address: 0x0a00_0008,
+            ..NODE
+        };
+        for (service, backend, expected) in [
+            (no_service, no_backend, [true, true, true, true]),
+            (service, no_backend, [true, false, true, true]),
+            (no_service, backend, [true, true, false, false]),
+            (no_service, any_port, [true, true, true, false]),
+            (service, backend, [true, false, false, false]),
+            (service, any_port, [true, false, true, false]),
+        ] {
+            let filter = filter(&service, &backend).unwrap();
+            let found = [
+                (&SERVICE, &NODE),
+                (&other_service, &NODE),
+                (&SERVICE, &other_port),
+                (&SERVICE, &stranger),
+            ]
+            .map(|(service, node)| filter.matches(service, node));
+            assert_eq!(found, expected, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn filters_are_checked() {
+        let (no_service, no_backend) = (ServiceId::default(), Endpoint::default());
+        for (service, reason) in [
+            (
+                ServiceId {
+                    port: 1,
+                    ..no_service
+                },
+                Reason::ReservedNotZero,
+            ),
+            (
+                ServiceId {
+                    family: 6,
+                    ..no_service
+                },
+                Reason::FamilyUnsupported,
+            ),
+            (
+                ServiceId {
+                    port: 0,
+                    ..ServiceId::from(SERVICE)
+                },
+                Reason::PortZero,
+            ),
+        ] {
+            assert_eq!(filter(&service, &no_backend), Err(reason));
+        }
+        for (backend, reason) in [
+            (
+                Endpoint {
+                    address: [1; 16],
+                    ..no_backend
+                },
+                Reason::ReservedNotZero,
+            ),
+            (
+                Endpoint {
+                    family: 10,
+                    ..no_backend
+                },
+                Reason::BadFamily,
+            ),
+        ] {
+            assert_eq!(filter(&no_service, &backend), Err(reason));
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! Operations on the configuration: what is accepted, and the reason of each refusal.
 
 use fep_core::packet::Protocol;
-use fep_core::validate::{change, filter, Change, Filter, Node, NodePattern, Service};
+use fep_core::validate::{change, Change, Node, NodePattern, Service};
 use fep_uapi::{Endpoint, Op, OpKind, Reason, Scheduler, ServiceId};
 
 const VIP: [u8; 4] = [192, 0, 2, 1];
@@ -380,75 +380,4 @@ fn device_names() {
             );
         }
     }
-}
-
-#[test]
-fn filters() {
-    let none = (ServiceId::default(), Endpoint::default());
-    let service = op(OpKind::ServiceDel).service;
-    let backend = op(OpKind::BackendDel).backend;
-    let any_port = Endpoint { port: 0, ..backend };
-    let other_service = Service {
-        port: 8081,
-        ..SERVICE
-    };
-    let other_node = Node {
-        port: 81,
-        ..BACKEND
-    };
-    let stranger = Node {
-        address: 1 << 24,
-        ..BACKEND
-    };
-
-    // For each pair: whether it matches (service, node), the other service, the other port,
-    // another address.
-    for (service, backend, expected) in [
-        (none.0, none.1, [true, true, true, true]),
-        (service, none.1, [true, false, true, true]),
-        (none.0, backend, [true, true, false, false]),
-        (none.0, any_port, [true, true, true, false]),
-        (service, backend, [true, false, false, false]),
-        (service, any_port, [true, false, true, false]),
-    ] {
-        let filter = filter(&service, &backend).unwrap();
-        let found = [
-            (&SERVICE, &BACKEND),
-            (&other_service, &BACKEND),
-            (&SERVICE, &other_node),
-            (&SERVICE, &stranger),
-        ]
-        .map(|(service, node)| filter.matches(service, node));
-        assert_eq!(found, expected, "{filter:?}");
-    }
-    assert_eq!(
-        filter(&service, &any_port),
-        Ok(Filter {
-            service: Some(SERVICE),
-            backend: Some(ANY_PORT)
-        })
-    );
-
-    let half_service = ServiceId { port: 1, ..none.0 };
-    let half_backend = Endpoint {
-        address: [1; 16],
-        ..none.1
-    };
-    assert_eq!(filter(&half_service, &none.1), Err(Reason::ReservedNotZero));
-    assert_eq!(filter(&none.0, &half_backend), Err(Reason::ReservedNotZero));
-    let v6 = ServiceId {
-        family: 6,
-        ..none.0
-    };
-    assert_eq!(filter(&v6, &none.1), Err(Reason::FamilyUnsupported));
-}
-
-#[test]
-fn services_and_nodes_there_and_back() {
-    let id = ServiceId::from(SERVICE);
-    assert_eq!(id, op(OpKind::ServiceDel).service);
-    assert_eq!(Service::try_from(&id), Ok(SERVICE));
-    let endpoint = Endpoint::from(BACKEND);
-    assert_eq!(endpoint, op(OpKind::BackendDel).backend);
-    assert_eq!(Node::try_from(&endpoint), Ok(BACKEND));
 }

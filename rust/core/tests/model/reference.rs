@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::connection::{Phase, RefRoute};
+
 /// (protocol, address, port).
 pub(crate) type ServiceKey = (u8, u32, u16);
 /// (address, port).
@@ -25,110 +27,14 @@ pub(crate) struct Seen {
 /// What must become of a packet.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Expected {
-    /// Sent to this destination.
-    To(Endpoint),
+    /// Sent to this destination, on a route that is in this state then.
+    To(Endpoint, &'static str),
     /// Sent to one of these, and the choice told to [`Reference::chosen`].
     ToOneOf(Vec<Endpoint>),
     /// Sent with this source.
     From(Endpoint),
     /// Not sent, and counted by this name.
     Ended(&'static str),
-}
-
-/// How far a TCP connection has come.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
-    Opening,
-    Answered,
-    Open,
-    /// The node has closed. It may do so before the client's acknowledgement, which opens.
-    NodeClosed {
-        opened: bool,
-    },
-    ClientClosed,
-    BothClosed,
-}
-
-/// A client's route.
-#[derive(Clone, Debug)]
-pub(crate) struct RefRoute {
-    pub(crate) node: Endpoint,
-    /// `None` for UDP.
-    phase: Option<Phase>,
-    reset: bool,
-    last_used: u64,
-}
-
-impl RefRoute {
-    /// The name of its state.
-    pub(crate) fn state(&self) -> &'static str {
-        match self.phase {
-            None => "udp",
-            Some(_) if self.reset => "closed",
-            Some(Phase::Opening) => "syn_sent",
-            Some(Phase::Answered) => "syn_received",
-            Some(Phase::Open) => "established",
-            Some(Phase::NodeClosed { .. } | Phase::ClientClosed) => "fin_wait",
-            Some(Phase::BothClosed) => "time_wait",
-        }
-    }
-
-    /// F8: whether there is no connection in service.
-    fn ended(&self) -> bool {
-        self.reset || self.phase == Some(Phase::BothClosed)
-    }
-
-    fn segment(&mut self, is_request: bool, flags: u8) {
-        let Some(phase) = self.phase else { return };
-        let [fin, syn, rst, ack] = [1, 2, 4, 16].map(|bit| flags & bit > 0);
-        let opened = match phase {
-            Phase::Opening | Phase::Answered => false,
-            Phase::NodeClosed { opened } => opened,
-            Phase::Open | Phase::ClientClosed | Phase::BothClosed => true,
-        };
-        if rst {
-            self.reset = true;
-        } else if syn && is_request {
-            let in_use = matches!(phase, Phase::Opening | Phase::Answered | Phase::Open);
-            if !ack && !fin && (self.reset || !in_use) {
-                self.phase = Some(Phase::Opening);
-                self.reset = false;
-            }
-        } else if syn {
-            if ack && phase == Phase::Opening && !self.reset {
-                self.phase = Some(Phase::Answered);
-            }
-        } else if ack && is_request {
-            if self.reset && !opened {
-                return;
-            }
-            self.reset = false;
-            self.phase = Some(match (phase, fin) {
-                (Phase::Opening, _) => Phase::Opening,
-                (Phase::Answered | Phase::Open, false) => Phase::Open,
-                (Phase::Answered | Phase::Open | Phase::ClientClosed, _) => Phase::ClientClosed,
-                (Phase::NodeClosed { .. }, false) => Phase::NodeClosed { opened: true },
-                (Phase::NodeClosed { .. } | Phase::BothClosed, _) => Phase::BothClosed,
-            });
-        } else if ack && fin {
-            self.phase = Some(match phase {
-                Phase::Opening => Phase::Opening,
-                Phase::Answered => Phase::NodeClosed { opened: false },
-                Phase::Open => Phase::NodeClosed { opened: true },
-                Phase::NodeClosed { opened } => Phase::NodeClosed { opened },
-                Phase::ClientClosed | Phase::BothClosed => Phase::BothClosed,
-            });
-        }
-    }
-
-    /// A packet used the route. Times are kept to the second.
-    fn used(&mut self, is_request: bool, flags: u8, now: u64, second: u64) {
-        let before = (self.phase, self.reset);
-        self.segment(is_request, flags);
-        if before != (self.phase, self.reset) || now - self.last_used >= second {
-            self.last_used = now;
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -156,9 +62,11 @@ impl RefService {
     }
 }
 
-/// What the checks of the distribution have seen.
+/// What was judged, and how it was.
 #[derive(Default)]
-pub(crate) struct Distribution {
+pub(crate) struct Judged {
+    /// Clients that left a node in maintenance between two connections.
+    pub(crate) moved_on: u64,
     /// Whole cycles that were compared.
     pub(crate) cycles: u64,
     /// Farthest that any node was from its share, in clients.
@@ -171,7 +79,7 @@ pub(crate) struct Reference {
     limit: usize,
     services: BTreeMap<ServiceKey, RefService>,
     pub(crate) routes: BTreeMap<(ServiceKey, Endpoint), RefRoute>,
-    pub(crate) distribution: Distribution,
+    pub(crate) judged: Judged,
 }
 
 impl Reference {
@@ -181,7 +89,7 @@ impl Reference {
             limit,
             services: BTreeMap::new(),
             routes: BTreeMap::new(),
-            distribution: Distribution::default(),
+            judged: Judged::default(),
         }
     }
 
@@ -226,12 +134,13 @@ impl Reference {
                 // A node in maintenance keeps what is in service and gets nothing new.
                 if !route.ended() {
                     route.used(true, 0, now, self.second);
-                    return Expected::To(route.node);
+                    return Expected::To(route.node, route.state());
                 }
                 self.routes.remove(&key);
+                self.judged.moved_on += 1;
             } else {
                 route.used(true, seen.flags, now, self.second);
-                return Expected::To(route.node);
+                return Expected::To(route.node, route.state());
             }
         }
         if !begins {
@@ -282,7 +191,7 @@ impl Reference {
             let share = f64::from(weight) / f64::from(cycle);
             let due = service.choices.len() as f64 * share;
             let away = (count(&service.choices, node) as f64 - due).abs();
-            self.distribution.farthest = self.distribution.farthest.max(away);
+            self.judged.farthest = self.judged.farthest.max(away);
         }
         // The change came in the middle of a cycle. From the end of that one on, any choices as
         // many as a cycle has are exactly the weights.
@@ -296,7 +205,7 @@ impl Reference {
                     "distribution of {name:?}"
                 );
             }
-            self.distribution.cycles += 1;
+            self.judged.cycles += 1;
         }
     }
 

@@ -200,7 +200,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..150), ipv4 in any::<bool>()) {
         if ipv4 && bytes.len() > 9 {
-            bytes[0] = 0x40 | bytes[0] % 16;
+            bytes[0] = 0x40 | (bytes[0] % 16);
             bytes[9] = if bytes[9] % 2 == 0 { 6 } else { 17 };
         }
         check(&bytes);
