@@ -3,7 +3,9 @@
 #include "helpers.h"
 
 #include "dst.c"
+#include "gso.c"
 #include "icmp.c"
+#include "if_vlan.c"
 #include "net_namespace.c"
 #include "netdevice.c"
 #include "percpu.c"

@@ -19,8 +19,15 @@ struct dst_entry *fep_helper_dst_check(struct dst_entry *dst);
 unsigned int fep_helper_dst_mtu(const struct dst_entry *dst);
 int fep_helper_dst_output(struct net *net, struct sk_buff *skb);
 
+/* gso.c */
+unsigned int fep_helper_skb_gso_segs(const struct sk_buff *skb);
+bool fep_helper_skb_gso_fits(const struct sk_buff *skb, unsigned int mtu);
+
 /* icmp.c */
 void fep_helper_icmp_send(struct sk_buff *skb, int type, int code, __be32 info);
+
+/* if_vlan.c */
+bool fep_helper_skb_vlan_tag_present(const struct sk_buff *skb);
 
 /* Constants that bindgen cannot see. */
 static const u32 FEP_CONST_TICKS_PER_SECOND = HZ;
@@ -61,15 +68,10 @@ int fep_helper_route_xmit(struct dst_entry *dst, struct sk_buff *skb, __be32 dad
 /* skbuff.c */
 bool fep_helper_skb_is_ipv4(const struct sk_buff *skb);
 bool fep_helper_skb_is_host(const struct sk_buff *skb);
-bool fep_helper_skb_vlan_tag_present(const struct sk_buff *skb);
 bool fep_helper_skb_csum_partial(const struct sk_buff *skb);
-unsigned int fep_helper_skb_gso_segs(const struct sk_buff *skb);
-int fep_helper_skb_network_offset(const struct sk_buff *skb);
-bool fep_helper_skb_gso_fits(const struct sk_buff *skb, unsigned int mtu);
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb);
 int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len);
 int fep_helper_skb_cow_head(struct sk_buff *skb, unsigned int headroom);
-void fep_helper_skb_dst_drop(struct sk_buff *skb);
 void fep_helper_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
 void fep_helper_skb_set_dev(struct sk_buff *skb, struct net_device *dev);
 void fep_helper_skb_forward_reset(struct sk_buff *skb);
@@ -78,6 +80,5 @@ void fep_helper_kfree_skb_netfilter(struct sk_buff *skb);
 /* workqueue.c */
 void fep_helper_init_delayed_work(struct delayed_work *work, work_func_t func);
 bool fep_helper_queue_delayed_work(struct delayed_work *work, unsigned long delay);
-bool fep_helper_mod_delayed_work(struct delayed_work *work, unsigned long delay);
 
 #endif

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-#include <linux/if_vlan.h>
 #include <linux/skbuff.h>
 #include <net/dst.h>
-#include <net/gso.h>
 #include <net/ip.h>
 
 bool fep_helper_skb_is_ipv4(const struct sk_buff *skb)
@@ -16,29 +14,9 @@ bool fep_helper_skb_is_host(const struct sk_buff *skb)
 	return skb->pkt_type == PACKET_HOST;
 }
 
-bool fep_helper_skb_vlan_tag_present(const struct sk_buff *skb)
-{
-	return skb_vlan_tag_present(skb);
-}
-
 bool fep_helper_skb_csum_partial(const struct sk_buff *skb)
 {
 	return skb->ip_summed == CHECKSUM_PARTIAL;
-}
-
-unsigned int fep_helper_skb_gso_segs(const struct sk_buff *skb)
-{
-	return skb_is_gso(skb) ? max_t(u16, 1, skb_shinfo(skb)->gso_segs) : 0;
-}
-
-int fep_helper_skb_network_offset(const struct sk_buff *skb)
-{
-	return skb_network_offset(skb);
-}
-
-bool fep_helper_skb_gso_fits(const struct sk_buff *skb, unsigned int mtu)
-{
-	return skb_gso_validate_network_len(skb, mtu);
 }
 
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb)
@@ -54,11 +32,6 @@ int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len)
 int fep_helper_skb_cow_head(struct sk_buff *skb, unsigned int headroom)
 {
 	return skb_cow_head(skb, headroom);
-}
-
-void fep_helper_skb_dst_drop(struct sk_buff *skb)
-{
-	skb_dst_drop(skb);
 }
 
 void fep_helper_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst)

@@ -11,8 +11,3 @@ bool fep_helper_queue_delayed_work(struct delayed_work *work, unsigned long dela
 {
 	return queue_delayed_work(system_unbound_wq, work, delay);
 }
-
-bool fep_helper_mod_delayed_work(struct delayed_work *work, unsigned long delay)
-{
-	return mod_delayed_work(system_unbound_wq, work, delay);
-}
