@@ -6,7 +6,7 @@ use crate::{
     node::{Backend, ServiceShared},
     route::Route,
     snapshot::{Member, ServiceVersion},
-    state::NetState,
+    state::{NetState, GIVE_WAY},
 };
 use fep_core::{
     flow::sweep,
@@ -15,7 +15,7 @@ use fep_core::{
 };
 use fep_net::{
     netdev::rtnl_lock,
-    time::{ticks, TICKS_PER_SECOND},
+    time::{give_way, ticks, TICKS_PER_SECOND},
 };
 use fep_uapi::{
     BackendRecord, Counter, DeviceRecord, RouteRecord, ServiceId, ServiceRecord, Status, Traffic,
@@ -162,6 +162,9 @@ impl NetState {
             }
             bucket = bucket.wrapping_add(1);
             skip = 0;
+            if bucket % GIVE_WAY == 0 {
+                give_way();
+            }
             page.cursor = u64::from(bucket) << SEEN_BITS;
         }
         Ok(page)

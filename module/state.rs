@@ -15,7 +15,7 @@ use fep_net::{
     random::random_u64,
     rcu::RcuArc,
     table::Table,
-    time::{ticks, TICKS_PER_SECOND},
+    time::{give_way, ticks, TICKS_PER_SECOND},
     word::Word,
     work::{Periodic, PeriodicWork},
 };
@@ -32,6 +32,9 @@ const BUCKETS_MAX: u32 = 1 << 22;
 
 /// The sweep looks at the whole table in so many runs, one a second.
 const SWEEP_RUNS: u32 = 8;
+
+/// A walk over the table gives way every so many buckets.
+pub(crate) const GIVE_WAY: u32 = 1024;
 
 /// A namespace's part of the filter.
 #[pin_data]
@@ -157,6 +160,9 @@ impl NetState {
                 doomed
             });
             deleted = deleted.saturating_add(u64::from(removed));
+            if bucket % GIVE_WAY == 0 {
+                give_way();
+            }
         }
         deleted
     }
@@ -195,6 +201,9 @@ impl Periodic for NetState {
             });
             drop(guard);
             bucket = bucket.wrapping_add(1);
+            if bucket % GIVE_WAY == 0 {
+                give_way();
+            }
         }
         self.sweep_at.set(bucket);
         TICKS_PER_SECOND

@@ -27,11 +27,13 @@ variables='FEP_CONST_.*'
 
 # What some supported kernels' bindings have and others lack.
 theirs=$objtree/rust/bindings/bindings_generated.rs
-for name in pernet_operations; do
-	grep -q "^pub struct $name " "$theirs" || structs="$structs|$name"
-done
-for name in register_pernet_subsys unregister_pernet_subsys; do
-	grep -q "fn $name(" "$theirs" || functions="$functions|$name"
+for item in struct:pernet_operations fn:register_pernet_subsys fn:unregister_pernet_subsys; do
+	name=${item#*:}
+	grep -q "pub ${item%:*} $name\b" "$theirs" && continue
+	case $item in
+	struct:*) structs="$structs|$name" ;;
+	fn:*) functions="$functions|$name" ;;
+	esac
 done
 
 cd "$objtree"

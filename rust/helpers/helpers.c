@@ -10,5 +10,6 @@
 #include "netdevice.c"
 #include "percpu.c"
 #include "route.c"
+#include "sched.c"
 #include "skbuff.c"
 #include "workqueue.c"

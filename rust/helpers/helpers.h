@@ -65,6 +65,9 @@ struct net_device *fep_helper_route_dev(const struct dst_entry *dst);
 int fep_helper_route_input(struct sk_buff *skb);
 int fep_helper_route_xmit(struct dst_entry *dst, struct sk_buff *skb, __be32 daddr);
 
+/* sched.c */
+void fep_helper_cond_resched(void);
+
 /* skbuff.c */
 bool fep_helper_skb_is_ipv4(const struct sk_buff *skb);
 bool fep_helper_skb_is_host(const struct sk_buff *skb);

@@ -34,6 +34,9 @@ pub mod work;
 mod bindings {
     #![allow(
         clippy::all,
+        clippy::cast_lossless,
+        clippy::ptr_as_ptr,
+        clippy::ref_as_ptr,
         clippy::undocumented_unsafe_blocks,
         dead_code,
         improper_ctypes,

@@ -375,7 +375,9 @@ impl<E: Entry> Table<E> {
     fn forget(&self, removed: u32) -> u32 {
         if removed != 0 {
             // CAST: No more entries than the limit, which is far below `i32::MAX`.
-            self.count.0.atomic()
+            self.count
+                .0
+                .atomic()
                 .add((removed as i32).wrapping_neg(), Relaxed);
         }
         removed

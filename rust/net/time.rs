@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Coarse time.
+//! Coarse time, and giving it away.
 //!
 //! C header: [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
 
@@ -17,4 +17,10 @@ pub fn ticks() -> u32 {
     let now = unsafe { core::ptr::read_volatile(&raw const bindings::jiffies) };
     // CAST: The lower half is meant; users compare with wrapping arithmetic.
     now as u32
+}
+
+/// Lets others run, if they wait. Process context, with nothing locked: long loops call it.
+pub fn give_way() {
+    // SAFETY: An FFI call with no requirements but that sleeping is allowed.
+    unsafe { bindings::fep_helper_cond_resched() };
 }
