@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Why the kernel refused a commit, as a sentence that names the thing and the rule.
+
+use std::fmt;
+
+use fep_uapi::{
+    Reason, BACKENDS_MAX, DEVICES_MAX, OPS_MAX, ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN, SERVICES_MAX,
+    TIMEOUT_MAX, WEIGHT_MAX,
+};
+use nix::errno::Errno;
+
+use crate::change::Change;
+
+/// A commit that broke a rule. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The rule; `None` where the module gave a code that this program does not know.
+    pub reason: Option<Reason>,
+    /// The module's code of the rule.
+    pub code: u32,
+    /// The error number of the call.
+    pub errno: i32,
+    /// The change that broke it, where it was one.
+    pub change: Option<Change>,
+}
+
+impl Refusal {
+    /// The reason's name for programs.
+    pub fn reason_name(&self) -> &'static str {
+        self.reason.map_or("unknown", Reason::name)
+    }
+
+    /// What the sentence is about.
+    fn subject(&self, reason: Reason) -> String {
+        let Some(change) = &self.change else {
+            return "the commit".to_owned();
+        };
+        match (change, reason) {
+            (_, Reason::NoSuchService | Reason::ServiceExists | Reason::TooManyBackends) => {
+                if let Some(service) = change.service() {
+                    return format!("service {service}");
+                }
+            }
+            (Change::ServiceAdd { service, .. }, Reason::BackendIsVip) => {
+                return format!("service {service}");
+            }
+            _ => {}
+        }
+        match change {
+            Change::DeviceAttach(name) | Change::DeviceDetach(name) => format!("device {name}"),
+            Change::LimitSet { .. } => "limit".to_owned(),
+            _ => match (change.backend(), change.service()) {
+                (Some(backend), Some(service)) => format!("backend {backend} of {service}"),
+                (Some(backend), None) => format!("backend {backend}"),
+                (None, Some(service)) => format!("service {service}"),
+                (None, None) => "the commit".to_owned(),
+            },
+        }
+    }
+
+    /// The rule, as the second half of a sentence.
+    fn rule(&self, reason: Reason) -> String {
+        match reason {
+            Reason::None => format!("refused ({})", Errno::from_raw(self.errno).desc()),
+            Reason::UnknownOp => {
+                let kind = self
+                    .change
+                    .as_ref()
+                    .map_or("this", |change| change.kind().name());
+                format!("the module does not know the operation {kind}")
+            }
+            Reason::ReservedNotZero => "a field that must be zero is not".to_owned(),
+            Reason::UnknownFlag => "the module does not know a flag".to_owned(),
+            Reason::BadFamily => "the address is neither IPv4 nor IPv6".to_owned(),
+            Reason::FamilyUnsupported => "IPv6 is not supported by this version".to_owned(),
+            Reason::BadProtocol => "the protocol is neither tcp nor udp".to_owned(),
+            Reason::PortZero => "0 is not a port (1 to 65535)".to_owned(),
+            Reason::AddressNotUnicast => {
+                "the address is not that of one host (0.0.0.0/8, 127.0.0.0/8, multicast, \
+                 240.0.0.0/4 and broadcast are not)"
+                    .to_owned()
+            }
+            Reason::WeightTooLarge => match &self.change {
+                Some(Change::BackendAdd { weight, .. } | Change::BackendSet { weight, .. }) => {
+                    format!("weight {weight} is above the limit {WEIGHT_MAX}")
+                }
+                _ => format!("the weight is above the limit {WEIGHT_MAX}"),
+            },
+            Reason::BadScheduler => "the module does not know the scheduler".to_owned(),
+            Reason::TimeoutTooLong => self.long_timeout(),
+            Reason::ServiceExists => "it is there already".to_owned(),
+            Reason::NoSuchService => "there is no such service".to_owned(),
+            Reason::BackendExists => "it is there already".to_owned(),
+            Reason::NoSuchBackend => match &self.change {
+                Some(change) if change.service().is_none() => {
+                    "no service has such a backend".to_owned()
+                }
+                _ => "there is no such backend".to_owned(),
+            },
+            Reason::BadDeviceName => "no device can have such a name".to_owned(),
+            Reason::NoSuchDevice => "there is no such device in this network namespace".to_owned(),
+            Reason::DeviceAttached => "it is attached already".to_owned(),
+            Reason::DeviceNotAttached => "it is not attached".to_owned(),
+            Reason::TooManyServices => format!("there are {SERVICES_MAX} services, the most"),
+            Reason::TooManyBackends => {
+                format!("it has {BACKENDS_MAX} backends, the most of one service")
+            }
+            Reason::TooManyDevices => format!("{DEVICES_MAX} devices are attached, the most"),
+            Reason::BadOpCount => format!("a commit has 1 to {OPS_MAX} changes"),
+            Reason::BadLimit => match &self.change {
+                Some(Change::LimitSet { limit, .. }) => {
+                    format!("{limit} routes is not within {ROUTES_LIMIT_MIN} to {ROUTES_LIMIT_MAX}")
+                }
+                _ => format!("not within {ROUTES_LIMIT_MIN} to {ROUTES_LIMIT_MAX} routes"),
+            },
+            Reason::GenerationChanged => {
+                "the configuration has changed since it was read".to_owned()
+            }
+            Reason::DeviceUnsuitable => {
+                "it cannot be attached (loopback traffic is not balanced)".to_owned()
+            }
+            Reason::BackendIsVip => match &self.change {
+                Some(Change::ServiceAdd { .. }) => {
+                    "its address is that of a backend, packets would go round in a loop".to_owned()
+                }
+                _ => "its address is the VIP of a service, packets would go round in a loop"
+                    .to_owned(),
+            },
+            Reason::NoMemory => "the kernel is out of memory".to_owned(),
+            Reason::NamespaceGone => "the network namespace is being removed".to_owned(),
+        }
+    }
+
+    fn long_timeout(&self) -> String {
+        let timeouts = match &self.change {
+            Some(Change::ServiceAdd { timeouts, .. } | Change::ServiceSet { timeouts, .. }) => {
+                timeouts.named()
+            }
+            _ => Default::default(),
+        };
+        let long = timeouts.iter().find(|(_, seconds)| *seconds > TIMEOUT_MAX);
+        match long {
+            Some((name, seconds)) => {
+                format!("timeout {name} of {seconds} s is above the limit {TIMEOUT_MAX} s")
+            }
+            None => format!("a timeout is above the limit {TIMEOUT_MAX} s"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Some(reason) => write!(f, "{}: {}", self.subject(reason), self.rule(reason)),
+            None => {
+                let subject = self.subject(Reason::None);
+                let kind = self
+                    .change
+                    .as_ref()
+                    .map_or("commit", |change| change.kind().name());
+                write!(
+                    f,
+                    "{subject}: the module refused {kind} for a reason that is newer than this \
+                     program (code {})",
+                    self.code
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

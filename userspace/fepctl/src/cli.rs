@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line: exactly what was typed, without any I/O.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use fep_client::config::scheduler_named;
+use fep_client::{DeviceName, NodeSpec, ServiceSpec, Timeouts, Weight};
+use fep_uapi::{Scheduler, DEVICE_PATH, WEIGHT_MAX};
+
+use crate::exit;
+
+/// Administers fep, the front-end packet filter.
+///
+/// A service is PROTO/VIP:PORT, such as tcp/10.0.0.100:80. A backend is an address and a port, such
+/// as 10.1.0.2:80. A port may be a name of the services file.
+#[derive(Debug, Parser)]
+#[command(name = "fepctl", version, after_help = exit::help(), propagate_version = true)]
+pub struct Cli {
+    /// Control device of the module
+    #[arg(long, global = true, value_name = "PATH", default_value = DEVICE_PATH)]
+    pub device: PathBuf,
+
+    /// Print JSON, errors included
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Attach and detach network devices
+    #[command(subcommand)]
+    Device(Device),
+    /// Add, set and remove services
+    #[command(subcommand)]
+    Service(Service),
+    /// Add, set, remove, fail and restore the backends of services
+    #[command(subcommand)]
+    Backend(Backend),
+    /// List and delete allocated routes
+    #[command(subcommand)]
+    Route(Route),
+    /// Set the limit of the allocated-route table
+    #[command(subcommand)]
+    Limit(Limit),
+    /// Show devices, services, backends and what became of packets
+    Status,
+    /// Show the traffic of services and backends
+    Stats(Stats),
+    /// Print the configuration in the form that apply takes
+    Dump,
+    /// Make the configuration that of a file, in one step
+    Apply(Apply),
+    /// Remove all services, in one step
+    Flush(Flush),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man {
+        /// Directory to write them to
+        dir: PathBuf,
+    },
+}
+
+/// Verbs of devices.
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    /// Handle the packets that a device receives
+    Attach {
+        /// Name of the device
+        #[arg(value_name = "DEV")]
+        name: DeviceName,
+    },
+    /// Leave the packets of a device alone
+    Detach {
+        /// Name of the device
+        #[arg(value_name = "DEV")]
+        name: DeviceName,
+    },
+}
+
+/// Verbs of services.
+#[derive(Debug, Subcommand)]
+pub enum Service {
+    /// Add a service without backends
+    Add {
+        /// The service
+        #[arg(value_name = "PROTO/VIP:PORT")]
+        service: ServiceSpec,
+        /// Its settings.
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Set what is given, leave the rest as it is
+    Set {
+        /// The service
+        #[arg(value_name = "PROTO/VIP:PORT")]
+        service: ServiceSpec,
+        /// Its settings.
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Remove a service, its backends and their routes
+    Del {
+        /// The service
+        #[arg(value_name = "PROTO/VIP:PORT")]
+        service: ServiceSpec,
+    },
+}
+
+/// Settings of a service.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Settings {
+    /// How a backend is chosen for a new client: wrr (smooth weighted round robin)
+    #[arg(long, value_name = "NAME", value_parser = scheduler)]
+    scheduler: Option<Scheduler>,
+    /// End of a TCP connection that is being opened, 0 for the default of 30
+    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
+    timeout_syn: Option<u32>,
+    /// End of an idle established TCP connection, 0 for the default of 900
+    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
+    timeout_established: Option<u32>,
+    /// End of a TCP connection that is being closed, 0 for the default of 120
+    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
+    timeout_closing: Option<u32>,
+    /// End of a TCP connection that was reset, 0 for the default of 10
+    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
+    timeout_reset: Option<u32>,
+    /// End of an idle UDP client, 0 for the default of 300
+    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
+    timeout_udp: Option<u32>,
+}
+
+impl Settings {
+    /// Whether none is given.
+    pub fn is_empty(&self) -> bool {
+        let timeouts = [
+            self.timeout_syn,
+            self.timeout_established,
+            self.timeout_closing,
+            self.timeout_reset,
+            self.timeout_udp,
+        ];
+        self.scheduler.is_none() && timeouts.iter().all(Option::is_none)
+    }
+
+    /// The settings where they are given, else those before.
+    pub fn over(&self, scheduler: Scheduler, before: Timeouts) -> (Scheduler, Timeouts) {
+        let timeouts = Timeouts {
+            syn: self.timeout_syn.unwrap_or(before.syn),
+            established: self.timeout_established.unwrap_or(before.established),
+            closing: self.timeout_closing.unwrap_or(before.closing),
+            reset: self.timeout_reset.unwrap_or(before.reset),
+            udp: self.timeout_udp.unwrap_or(before.udp),
+        };
+        (self.scheduler.unwrap_or(scheduler), timeouts)
+    }
+
+    /// The settings, defaults where none are given.
+    pub fn or_default(&self) -> (Scheduler, Timeouts) {
+        self.over(Scheduler::Wrr, Timeouts::default())
+    }
+}
+
+/// Verbs of backends.
+#[derive(Debug, Subcommand)]
+pub enum Backend {
+    /// Add a backend to a service
+    Add(Weighted),
+    /// Set the weight of a backend
+    Set(Weighted),
+    /// Remove a backend from a service, and its routes
+    Del {
+        /// The service
+        #[arg(value_name = "PROTO/VIP:PORT")]
+        service: ServiceSpec,
+        /// The backend; the port is that of the service unless given
+        #[arg(value_name = "BEP[:PORT]")]
+        backend: NodeSpec,
+    },
+    /// Mark a backend failed: all its routes are deleted, it gets no clients
+    Fail(Marked),
+    /// Take the mark away
+    Restore(Marked),
+}
+
+/// A backend and its weight.
+#[derive(Debug, Args)]
+pub struct Weighted {
+    /// The service
+    #[arg(value_name = "PROTO/VIP:PORT")]
+    pub service: ServiceSpec,
+    /// The backend; the port is that of the service unless given
+    #[arg(value_name = "BEP[:PORT]")]
+    pub backend: NodeSpec,
+    /// Share of the new clients, 0 to 65535; 0 drains
+    #[arg(long, value_name = "N", default_value = "1", value_parser = weight, allow_negative_numbers = true)]
+    pub weight: Weight,
+}
+
+/// A backend to mark.
+#[derive(Debug, Args)]
+pub struct Marked {
+    /// The backend; every port of it unless one is given
+    #[arg(value_name = "BEP[:PORT]")]
+    pub backend: NodeSpec,
+    /// In this service only, not in all
+    #[arg(long, value_name = "PROTO/VIP:PORT")]
+    pub service: Option<ServiceSpec>,
+}
+
+/// Verbs of routes.
+#[derive(Debug, Subcommand)]
+pub enum Route {
+    /// List allocated routes
+    List {
+        /// Which.
+        #[command(flatten)]
+        filter: Filter,
+        /// List no more than so many
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+    },
+    /// Delete allocated routes
+    Flush {
+        /// Which.
+        #[command(flatten)]
+        filter: Filter,
+    },
+}
+
+/// Which routes.
+#[derive(Debug, Args)]
+pub struct Filter {
+    /// Only those of this service
+    #[arg(long, value_name = "PROTO/VIP:PORT")]
+    pub service: Option<ServiceSpec>,
+    /// Only those of this backend; of every port unless one is given
+    #[arg(long, value_name = "BEP[:PORT]")]
+    pub backend: Option<NodeSpec>,
+}
+
+/// Verbs of the limit.
+#[derive(Debug, Subcommand)]
+pub enum Limit {
+    /// Refuse new clients when there are so many routes
+    Set {
+        /// The limit, in routes
+        #[arg(value_name = "N", value_parser = number, allow_negative_numbers = true)]
+        routes: u32,
+    },
+}
+
+/// How to show the traffic.
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// Show rates again and again, with so many seconds between
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = seconds)]
+    pub watch: Option<Duration>,
+    /// Stop after so many times
+    #[arg(long, value_name = "N", requires = "watch")]
+    pub count: Option<u64>,
+}
+
+/// What to apply.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The configuration, TOML or JSON; - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Check everything and print what would change, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to remove.
+#[derive(Debug, Args)]
+pub struct Flush {
+    /// Detach all devices as well
+    #[arg(long)]
+    pub devices: bool,
+}
+
+fn scheduler(name: &str) -> Result<Scheduler, String> {
+    scheduler_named(name).ok_or_else(|| {
+        let names: Vec<&str> = Scheduler::ALL.iter().map(|known| known.name()).collect();
+        format!("no such scheduler (there is {})", names.join(", "))
+    })
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| format!("not a whole number from 0 to {}", u32::MAX))
+}
+
+fn weight(text: &str) -> Result<Weight, String> {
+    // One that is above the limit, but a number, is the kernel's to refuse.
+    text.parse()
+        .map_err(|_| format!("not a whole number from 0 to {WEIGHT_MAX}"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.01..=86_400.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("not within 0.01 to 86400 seconds".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_bounded() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "nan", "inf", "1e9", "x", ""] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

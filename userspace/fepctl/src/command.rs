@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands, one file each.
+
+mod apply;
+mod backend;
+mod device;
+mod dump;
+mod flush;
+mod generate;
+mod limit;
+mod outcome;
+mod resolve;
+mod route;
+mod service;
+mod stats;
+mod status;
+
+use crate::cli::Command;
+use crate::failure::Failure;
+use crate::Context;
+
+/// Runs a command.
+pub(crate) fn run(command: &Command, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+    match command {
+        Command::Device(command) => device::run(command, context),
+        Command::Service(command) => service::run(command, context),
+        Command::Backend(command) => backend::run(command, context),
+        Command::Route(command) => route::run(command, context),
+        Command::Limit(command) => limit::run(command, context),
+        Command::Status => status::run(context),
+        Command::Stats(command) => stats::run(command, context),
+        Command::Dump => dump::run(context),
+        Command::Apply(command) => apply::run(command, context),
+        Command::Flush(command) => flush::run(command, context),
+        Command::Completions { shell } => generate::completions(*shell, context),
+        Command::Man { dir } => generate::man(dir),
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `fepctl backend`.
+
+use fep_client::{Change, NodeAddr, NodePattern, ServiceKey};
+
+use super::{outcome, resolve};
+use crate::cli::{Backend, Marked, Weighted};
+use crate::failure::Failure;
+use crate::services_file::PortNames;
+use crate::Context;
+
+pub(super) fn run(command: &Backend, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+    let ports = context.ports();
+    let change = match command {
+        Backend::Add(typed) => {
+            let (service, backend) = weighted(ports, typed)?;
+            Change::BackendAdd {
+                service,
+                backend,
+                weight: typed.weight,
+            }
+        }
+        Backend::Set(typed) => {
+            let (service, backend) = weighted(ports, typed)?;
+            Change::BackendSet {
+                service,
+                backend,
+                weight: typed.weight,
+                was: None,
+            }
+        }
+        Backend::Del { service, backend } => {
+            let service = resolve::service(ports, service)?;
+            Change::BackendDel {
+                service,
+                backend: resolve::node(ports, backend, &service)?,
+            }
+        }
+        Backend::Fail(typed) => {
+            let (service, backend) = marked(ports, typed)?;
+            Change::BackendFail { service, backend }
+        }
+        Backend::Restore(typed) => {
+            let (service, backend) = marked(ports, typed)?;
+            Change::BackendRestore { service, backend }
+        }
+    };
+    let done = context.client()?.commit(vec![change], false, 0)?;
+    outcome::print(&done, context)
+}
+
+fn weighted(ports: PortNames<'_>, typed: &Weighted) -> Result<(ServiceKey, NodeAddr), Failure> {
+    let service = resolve::service(ports, &typed.service)?;
+    let backend = resolve::node(ports, &typed.backend, &service)?;
+    Ok((service, backend))
+}
+
+fn marked(
+    ports: PortNames<'_>,
+    typed: &Marked,
+) -> Result<(Option<ServiceKey>, NodePattern), Failure> {
+    let service = typed.service.as_ref();
+    let protocol = service.map(|spec| spec.protocol);
+    let service = service
+        .map(|spec| resolve::service(ports, spec))
+        .transpose()?;
+    let backend = resolve::pattern(ports, &typed.backend, protocol)?;
+    Ok((service, backend))
+}
