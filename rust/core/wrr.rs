@@ -20,7 +20,7 @@
 pub struct Slot {
     /// The weight: picks in a cycle. A slot with weight 0 is never picked.
     pub weight: u32,
-    /// Picks in this cycle so far, at most `weight`.
+    /// Picks in this cycle so far: at most `weight`, unless other slots were passed over.
     pub done: u32,
     /// What [`next`] returns: which node this is. No two slots have the same.
     pub index: u32,
@@ -113,9 +113,19 @@ pub fn build(slots: &mut [Slot]) {
 
 /// Picks a slot and returns its `index` (F2), or `None` when no slot has a weight.
 ///
-/// `slots` are as [`build`], [`carry`] or `next` left them.
+/// `slots` are as [`build`], [`carry`], `next` or [`next_where`] left them.
 #[inline]
 pub fn next(slots: &mut [Slot]) -> Option<u32> {
+    next_where(slots, |_| true)
+}
+
+/// Picks the earliest due of the slots whose `index` is acceptable, or returns `None` and picks
+/// nothing when there is none with a weight.
+///
+/// Costs as much as [`next`] when that slot is the earliest due of all, else O(n). The slots that
+/// were passed over stay due, so they are picked the sooner afterwards.
+#[inline]
+pub fn next_where(slots: &mut [Slot], mut acceptable: impl FnMut(u32) -> bool) -> Option<u32> {
     let &first = slots.first()?;
     if first.weight == 0 {
         return None;
@@ -127,11 +137,29 @@ pub fn next(slots: &mut [Slot]) -> Option<u32> {
             slot.done = slot.done.saturating_sub(slot.weight);
         }
     }
-    let first = slots.first_mut()?;
-    first.done = first.done.saturating_add(1);
-    let index = first.index;
-    sink(slots, 0, Slot::due_before);
+    let at = if acceptable(first.index) {
+        0
+    } else {
+        earliest_behind_first(slots, acceptable)?
+    };
+    let slot = slots.get_mut(at)?;
+    slot.done = slot.done.saturating_add(1);
+    let index = slot.index;
+    sink(slots, at, Slot::due_before);
     Some(index)
+}
+
+/// Where the earliest due acceptable slot is, the first one aside.
+#[cold]
+fn earliest_behind_first(slots: &[Slot], mut acceptable: impl FnMut(u32) -> bool) -> Option<usize> {
+    let mut best: Option<(usize, &Slot)> = None;
+    for (at, slot) in slots.iter().enumerate().skip(1) {
+        let earlier = best.is_none_or(|(_, best)| slot.due_before(best));
+        if slot.weight > 0 && earlier && acceptable(slot.index) {
+            best = Some((at, slot));
+        }
+    }
+    best.map(|(at, _)| at)
 }
 
 /// Starts a new set of slots where an old one stands, on a change of the configuration (F2, F7).
