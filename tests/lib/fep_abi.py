@@ -1,0 +1,270 @@
+"""The ABI of /dev/fep, written down a second time from its documentation.
+
+It shares nothing with the programs under userspace/, so that a mistake in one
+of the two shows.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from ipaddress import IPv4Address
+from types import SimpleNamespace
+
+IPV4, IPV6 = 4, 6
+TCP, UDP = 6, 17
+PROTOCOLS = {"tcp": TCP, "udp": UDP}
+
+SERVICE = struct.Struct("=BBHI16s")
+ENDPOINT = struct.Struct("=BBHI16s")
+OP = struct.Struct("=II24s24sII5II16s6I")
+COMMIT = struct.Struct("=QIIQQIIQ")
+DUMP = struct.Struct("=IIQQIIQ24s24sQ")
+FLUSH = struct.Struct("=24s24sQQ")
+STATUS = struct.Struct("=II32sQQIIIIII24Q6Q")
+DEVICE = struct.Struct("=I3I16s")
+SERVICE_RECORD = struct.Struct("=24sII5IIQ5Q24QQ")
+BACKEND_RECORD = struct.Struct("=24s24sIIQ5QQ")
+ROUTE_RECORD = struct.Struct("=24s24s24sIII3I")
+SIZES = [(SERVICE, 24), (ENDPOINT, 24), (OP, 128), (COMMIT, 48), (DUMP, 96), (FLUSH, 64), (STATUS, 320),
+         (DEVICE, 32), (SERVICE_RECORD, 304), (BACKEND_RECORD, 112), (ROUTE_RECORD, 96)]
+assert all(layout.size == size for layout, size in SIZES)
+
+
+def _iowr(number, size):
+    return 3 << 30 | size << 16 | 0xF9 << 8 | number
+
+
+IOC_STATUS = _iowr(0, STATUS.size)
+IOC_COMMIT = _iowr(1, COMMIT.size)
+IOC_DUMP = _iowr(2, DUMP.size)
+IOC_FLUSH = _iowr(3, FLUSH.size)
+
+OPS_MAX = 65_536
+WEIGHT_MAX = 65_535
+TIMEOUT_MAX = 864_000
+LIMIT_MAX = 1 << 27
+DRY_RUN = 1
+DUMP_END = 1
+STATE_FAILED = 1
+
+KINDS = {name: code for code, name in enumerate(
+    "device_attach device_detach service_add service_set service_del backend_add backend_set backend_del "
+    "backend_fail backend_restore limit_set".split(), 1)}
+REASONS = (
+    "none unknown_op reserved_not_zero unknown_flag bad_family family_unsupported bad_protocol port_zero "
+    "address_not_unicast weight_too_large bad_scheduler timeout_too_long service_exists no_such_service "
+    "backend_exists no_such_backend bad_device_name no_such_device device_attached device_not_attached "
+    "too_many_services too_many_backends too_many_devices bad_op_count bad_limit generation_changed "
+    "device_unsuitable backend_is_vip no_memory namespace_gone").split()
+OBJECTS = {"devices": 1, "services": 2, "backends": 3, "routes": 4}
+STATES = "udp syn_sent syn_received established fin_wait time_wait closed".split()
+COUNTERS = (
+    "forward_request forward_reply route_allocated route_expired route_deleted pass_foreign pass_malformed "
+    "pass_fragment pass_no_service pass_no_route pass_source_route drop_no_backend drop_table_full "
+    "drop_no_memory drop_no_output drop_ttl drop_too_big drop_reply_conflict drop_stale_reply").split()
+TRAFFIC = "connections packets_in packets_out bytes_in bytes_out".split()
+
+
+class Refused(OSError):
+    """A commit that the kernel refused: errno, reason, and which operation."""
+
+    def __init__(self, number, out):
+        super().__init__(number, f"{os.strerror(number)} ({out.reason}, operation {out.failed})")
+        self.reason, self.failed = out.reason, out.failed
+
+
+def address_bytes(address):
+    return IPv4Address(address).packed if isinstance(address, str) else address
+
+
+def service_id(service):
+    """("tcp", "192.0.2.10", 80), or None for none."""
+    if service is None:
+        return bytes(SERVICE.size)
+    protocol, address, port = service
+    return SERVICE.pack(IPV4, PROTOCOLS[protocol], port, 0, address_bytes(address))
+
+
+def endpoint(node):
+    """("10.0.0.11", 80), or None for none."""
+    if node is None:
+        return bytes(ENDPOINT.size)
+    address, port = node
+    return ENDPOINT.pack(IPV4, 0, port, 0, address_bytes(address))
+
+
+def op(kind, service=None, backend=None, weight=0, scheduler=0, timeouts=(0,) * 5, limit=0, device=b""):
+    if isinstance(device, str):
+        device = device.encode()
+    return OP.pack(KINDS[kind], 0, service_id(service), endpoint(backend), weight, scheduler, *timeouts, limit,
+                   device, *(0,) * 6)
+
+
+def _read_service(raw):
+    family, protocol, port, reserved, address = SERVICE.unpack(raw)
+    if family == 0:
+        return None
+    assert (family, reserved, address[4:]) == (IPV4, 0, bytes(12)), raw
+    return {TCP: "tcp", UDP: "udp"}[protocol], str(IPv4Address(address[:4])), port
+
+
+def _read_endpoint(raw):
+    family, zero, port, reserved, address = ENDPOINT.unpack(raw)
+    assert (family, zero, reserved, address[4:]) == (IPV4, 0, 0, bytes(12)), raw
+    return str(IPv4Address(address[:4])), port
+
+
+def _read_device(raw):
+    ifindex, *zero, name = DEVICE.unpack(raw)
+    assert not any(zero), raw
+    return SimpleNamespace(ifindex=ifindex, name=name.rstrip(b"\0").decode())
+
+
+def _read_service_record(raw):
+    fields = SERVICE_RECORD.unpack(raw)
+    service, scheduler, backends, *timeouts = fields[:8]
+    assert fields[8] == 0 and fields[39] == 0 and not any(fields[15 + len(COUNTERS):39]), raw
+    return SimpleNamespace(service=_read_service(service), scheduler=scheduler, backends=backends,
+                           timeouts=tuple(timeouts), routes=fields[9],
+                           **dict(zip(TRAFFIC, fields[10:15])), counters=dict(zip(COUNTERS, fields[15:39])))
+
+
+def _read_backend_record(raw):
+    service, node, weight, state, routes, *traffic, reserved = BACKEND_RECORD.unpack(raw)
+    assert reserved == 0, raw
+    return SimpleNamespace(service=_read_service(service), backend=_read_endpoint(node), weight=weight,
+                           state=state, routes=routes, **dict(zip(TRAFFIC, traffic)))
+
+
+def _read_route(raw):
+    service, client, node, state, idle, expires, *zero = ROUTE_RECORD.unpack(raw)
+    assert not any(zero), raw
+    return SimpleNamespace(service=_read_service(service), client=_read_endpoint(client),
+                           backend=_read_endpoint(node), state=STATES[state], idle_ms=idle, expires_ms=expires)
+
+
+_READERS = {
+    "devices": (DEVICE, _read_device),
+    "services": (SERVICE_RECORD, _read_service_record),
+    "backends": (BACKEND_RECORD, _read_backend_record),
+    "routes": (ROUTE_RECORD, _read_route),
+}
+
+
+class Fep:
+    """An open /dev/fep: acts on the network namespace it was opened in."""
+
+    def __init__(self):
+        self.fd = os.open("/dev/fep", os.O_RDWR | os.O_CLOEXEC)
+
+    def close(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def ioctl(self, command, argument):
+        """The errno (0: none) and what the kernel made of the bytes of `argument`."""
+        buffer = bytearray(argument)
+        try:
+            fcntl.ioctl(self.fd, command, buffer, True)
+        except OSError as error:
+            return error.errno, bytes(buffer)
+        return 0, bytes(buffer)
+
+    def status(self):
+        number, out = self.ioctl(IOC_STATUS, bytes(STATUS.size))
+        if number:
+            raise OSError(number, os.strerror(number))
+        fields = STATUS.unpack(out)
+        major, minor, version, generation, routes, limit, buckets, services, backends, devices, zero = fields[:11]
+        assert zero == 0 and not any(fields[11 + len(COUNTERS):]), out
+        return SimpleNamespace(abi=(major, minor), version=version.rstrip(b"\0").decode(), generation=generation,
+                               routes=routes, limit=limit, buckets=buckets, services=services, backends=backends,
+                               devices=devices, counters=dict(zip(COUNTERS, fields[11:])))
+
+    def counters(self):
+        return self.status().counters
+
+    def try_commit(self, ops, dry_run=False, expect=0, flags=0, count=None):
+        """What became of a commit, refused or not: .errno .reason .failed .generation .deleted."""
+        array = b"".join(ops)
+        memory = ctypes.create_string_buffer(array, max(len(array), 1))
+        number, out = self.ioctl(IOC_COMMIT, COMMIT.pack(
+            ctypes.addressof(memory), len(ops) if count is None else count,
+            flags | (DRY_RUN if dry_run else 0), expect, 0, 0, 0, 0))
+        _, _, _, _, generation, failed, reason, deleted = COMMIT.unpack(out)
+        return SimpleNamespace(errno=number, reason=REASONS[reason], failed=failed, generation=generation,
+                               deleted=deleted)
+
+    def commit(self, *ops, **options):
+        out = self.try_commit(ops, **options)
+        if out.errno:
+            raise Refused(out.errno, out)
+        return out
+
+    def page(self, objects, cursor=0, capacity=4096, service=None, backend=None):
+        """One page: the records, and the rest as (.cursor .end .generation)."""
+        layout, read = _READERS[objects]
+        memory = ctypes.create_string_buffer(layout.size * capacity)
+        number, out = self.ioctl(IOC_DUMP, DUMP.pack(
+            OBJECTS[objects], 0, cursor, ctypes.addressof(memory), capacity, 0, 0, service_id(service),
+            endpoint(backend), 0))
+        if number:
+            raise OSError(number, os.strerror(number))
+        _, flags, cursor, _, _, count, generation, _, _, _ = DUMP.unpack(out)
+        assert count <= capacity
+        raw = ctypes.string_at(memory, layout.size * count)
+        records = [read(raw[at:at + layout.size]) for at in range(0, len(raw), layout.size)]
+        return records, SimpleNamespace(cursor=cursor, end=bool(flags & DUMP_END), generation=generation)
+
+    def dump(self, objects, **options):
+        """A whole list."""
+        records, cursor = [], 0
+        while True:
+            more, page = self.page(objects, cursor, **options)
+            records += more
+            if page.end:
+                return records
+            cursor = page.cursor
+
+    def devices(self):
+        return [device.name for device in self.dump("devices")]
+
+    def routes(self, **options):
+        return self.dump("routes", **options)
+
+    def flush(self, service=None, backend=None):
+        number, out = self.ioctl(IOC_FLUSH, FLUSH.pack(service_id(service), endpoint(backend), 0, 0))
+        if number:
+            raise OSError(number, os.strerror(number))
+        return FLUSH.unpack(out)[3]
+
+    def config(self):
+        """Everything that a commit could change, to compare before and after."""
+        status = self.status()
+        return (status.generation, status.limit, sorted(self.devices()),
+                [(s.service, s.scheduler, s.timeouts) for s in self.dump("services")],
+                [(b.service, b.backend, b.weight, b.state) for b in self.dump("backends")])
+
+    def add_service(self, service, nodes=(), timeouts=(0,) * 5):
+        """A service and its nodes: ("10.0.0.11", 80) or ("10.0.0.11", 80, WEIGHT)."""
+        return self.commit(op("service_add", service, timeouts=timeouts),
+                           *(op("backend_add", service, node[:2], weight=(*node, 1)[2]) for node in nodes))
+
+    def attach(self, *devices):
+        return self.commit(*(op("device_attach", device=name) for name in devices))
+
+    def weight(self, service, node, weight):
+        return self.commit(op("backend_set", service, node, weight=weight))
+
+
+def errno_name(number):
+    return errno.errorcode.get(number, str(number)) if number else "0"
