@@ -93,18 +93,17 @@ impl ServiceVersion {
         cx: &RxContext<'_>,
         mut acceptable: impl FnMut(&Member) -> bool,
     ) -> Choice<'_> {
-        let mut slots = self.slots.lock_rx(cx);
-        let mut choice = Choice::None;
-        for _ in 0..slots.len() {
-            let Some(member) = wrr::next(&mut slots).and_then(|serial| self.member(serial)) else {
-                break;
-            };
-            if acceptable(member) {
-                return Choice::Node(member);
-            }
-            choice = Choice::Refused;
+        let mut passed_over = false;
+        let chosen = wrr::next_where(&mut self.slots.lock_rx(cx), |serial| {
+            let accepted = self.member(serial).is_some_and(&mut acceptable);
+            passed_over |= !accepted;
+            accepted
+        });
+        match chosen.and_then(|serial| self.member(serial)) {
+            Some(member) => Choice::Node(member),
+            None if passed_over => Choice::Refused,
+            None => Choice::None,
         }
-        choice
     }
 
     fn member(&self, serial: u32) -> Option<&Member> {
