@@ -11,7 +11,6 @@
 
 #![deny(missing_docs, unreachable_pub)]
 
-use core::ffi::c_ulong;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -79,7 +78,7 @@ unsafe fn ioctl<T>(fd: BorrowedFd<'_>, request: u32, argument: &mut T) -> io::Re
         let result = unsafe {
             libc::ioctl(
                 fd.as_raw_fd(),
-                c_ulong::from(request) as _,
+                libc::Ioctl::from(request),
                 core::ptr::from_mut(argument),
             )
         };

@@ -49,8 +49,10 @@ struct Steps {
     nodes: Vec<Change>,
     /// Marks.
     marks: Vec<Change>,
-    /// Removals.
+    /// Removals of services and nodes.
     remove: Vec<Change>,
+    /// Removals of devices.
+    detach: Vec<Change>,
 }
 
 impl Steps {
@@ -77,7 +79,7 @@ impl Steps {
         if crowded {
             self.early.extend(detach);
         } else {
-            self.remove.extend(detach);
+            self.detach.extend(detach);
         }
     }
 
@@ -196,7 +198,15 @@ impl Steps {
     }
 
     fn into_changes(self) -> Vec<Change> {
-        [self.early, self.add, self.nodes, self.marks, self.remove].concat()
+        [
+            self.early,
+            self.add,
+            self.nodes,
+            self.marks,
+            self.remove,
+            self.detach,
+        ]
+        .concat()
     }
 }
 

@@ -26,10 +26,13 @@ pub use exit::Exit;
 use failure::{Failure, Report};
 use services_file::PortNames;
 
+/// Opens the control device at a path.
+pub type Open = dyn Fn(&Path) -> Result<Box<dyn Kernel>, Error>;
+
 /// What fepctl runs in.
 pub struct Surroundings<'a> {
     /// Opens the control device at a path.
-    pub open: &'a dyn Fn(&Path) -> Result<Box<dyn Kernel>, Error>,
+    pub open: &'a Open,
     /// The system's services file.
     pub services_file: &'a Path,
     /// Standard input.

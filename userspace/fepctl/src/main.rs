@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use fep_client::{Device, Error, Kernel};
 use fepctl::{Clock, Surroundings};
+use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -54,8 +55,10 @@ impl Clock for SystemClock {
             let timeout =
                 PollTimeout::try_from(rest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
             let mut signal = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut signal, timeout)? != 0 {
-                return Ok(false);
+            match poll(&mut signal, timeout) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(false),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -85,4 +88,26 @@ fn main() -> ExitCode {
         },
     );
     ExitCode::from(exit.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+
+    use super::*;
+
+    #[test]
+    fn an_interrupt_ends_the_waiting() {
+        let mut clock = SystemClock {
+            start: Instant::now(),
+            signals: None,
+        };
+        let time = Duration::from_millis(20);
+        assert!(clock.wait(time).expect("to wait"));
+        assert!(clock.now() >= time);
+        raise(Signal::SIGINT).expect("a signal");
+        let minute = Duration::from_secs(60);
+        assert!(!clock.wait(minute).expect("to wait"));
+        assert!(clock.now() < minute);
+    }
 }
