@@ -8,8 +8,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import socket
 import struct
-from ipaddress import IPv4Address
 from types import SimpleNamespace
 
 IPV4, IPV6 = 4, 6
@@ -76,7 +76,7 @@ class Refused(OSError):
 
 
 def address_bytes(address):
-    return IPv4Address(address).packed if isinstance(address, str) else address
+    return socket.inet_aton(address) if isinstance(address, str) else address
 
 
 def service_id(service):
@@ -107,13 +107,13 @@ def _read_service(raw):
     if family == 0:
         return None
     assert (family, reserved, address[4:]) == (IPV4, 0, bytes(12)), raw
-    return {TCP: "tcp", UDP: "udp"}[protocol], str(IPv4Address(address[:4])), port
+    return {TCP: "tcp", UDP: "udp"}[protocol], socket.inet_ntoa(address[:4]), port
 
 
 def _read_endpoint(raw):
     family, zero, port, reserved, address = ENDPOINT.unpack(raw)
     assert (family, zero, reserved, address[4:]) == (IPV4, 0, 0, bytes(12)), raw
-    return str(IPv4Address(address[:4])), port
+    return socket.inet_ntoa(address[:4]), port
 
 
 def _read_device(raw):
