@@ -153,9 +153,13 @@ pub fn next_where(slots: &mut [Slot], mut acceptable: impl FnMut(u32) -> bool) -
 #[cold]
 fn earliest_behind_first(slots: &[Slot], mut acceptable: impl FnMut(u32) -> bool) -> Option<usize> {
     let mut best: Option<(usize, &Slot)> = None;
-    for (at, slot) in slots.iter().enumerate().skip(1) {
+    // Not `enumerate()`: its counter is checked for overflow, which is a panic path.
+    for at in 1..slots.len() {
+        let Some(slot) = slots.get(at).filter(|slot| slot.weight > 0) else {
+            continue;
+        };
         let earlier = best.is_none_or(|(_, best)| slot.due_before(best));
-        if slot.weight > 0 && earlier && acceptable(slot.index) {
+        if earlier && acceptable(slot.index) {
             best = Some((at, slot));
         }
     }

@@ -139,7 +139,10 @@ impl FrontEnd {
         let packet = loop {
             match parse(&bytes[..linear], bytes.len()) {
                 Parsed::Packet(packet) => break packet,
-                Parsed::Need(need) => linear = need,
+                Parsed::Need(need) => {
+                    assert!(linear < need && need <= bytes.len());
+                    linear = need;
+                }
                 Parsed::Pass(counter) => return Verdict::Ended(counter),
             }
         };

@@ -137,7 +137,16 @@ fn check(bytes: &[u8]) {
         let end = loop {
             match parse(&bytes[..linear], bytes.len()) {
                 Parsed::Need(need) => {
+                    // No more than is looked at, either: the fixed header, then up to the ports.
+                    let rewrite_len = found.map_or(80, |packet| usize::from(packet.rewrite_len));
                     assert!(linear < need && need <= bytes.len() && asked < 2);
+                    assert!(
+                        need <= if asked == 0 && linear < 20 {
+                            20
+                        } else {
+                            rewrite_len
+                        }
+                    );
                     (linear, asked) = (need, asked + 1);
                 }
                 Parsed::Packet(packet) => break Ok(packet),
