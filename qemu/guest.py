@@ -30,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import channel as channel_module  # noqa: E402
+import clock  # noqa: E402
 import initramfs  # noqa: E402
 import kernellog  # noqa: E402
 from errors import CommandFailed, GuestError, GuestTimeout, KernelReport  # noqa: E402
@@ -55,36 +56,33 @@ def cached(kernel=None):
     return parts
 
 
-def _boot_id():
+def _since_boot(parts, name, find):
+    """What find() says, kept in the cache until this machine boots again."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+        path = f"{parts['cache']}/{name}-{file.read().strip()}"
+    if not os.path.exists(path):
+        with open(f"{path}.{os.getpid()}", "w", encoding="ascii") as file:
+            file.write(str(find()))
+        os.replace(file.name, path)
+    with open(path, encoding="ascii") as file:
+        return file.read()
 
 
-def accelerator(parts):
-    """"kvm" when a guest has been seen to boot with it since this machine did, else "tcg"."""
+def _accelerator(parts):
+    """"kvm" when a guest has been seen to boot with it, else "tcg"."""
+    def probe():
+        try:
+            with Lab(accel="kvm") as lab:
+                guest = lab.guest("kvm-probe").start()
+                guest.wait_ready(15)
+                return "kvm" if guest.run("true", timeout=5).status == 0 else "tcg"
+        except GuestError:
+            return "tcg"
     if os.environ.get("FEP_ACCEL"):
         return os.environ["FEP_ACCEL"]
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
-    verdict = f"{parts['cache']}/accel-{_boot_id()}"
-    try:
-        with open(verdict, encoding="ascii") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        pass
-    found = "tcg"
-    try:
-        with Lab(accel="kvm") as lab:
-            probe = lab.guest("kvm-probe")
-            probe.start()
-            probe.wait_ready(15)
-            found = "kvm" if probe.run("true", timeout=5).status == 0 else "tcg"
-    except GuestError:
-        pass
-    with open(f"{verdict}.{os.getpid()}", "w", encoding="ascii") as file:
-        file.write(found + "\n")
-    os.replace(file.name, verdict)
-    return found
+    return _since_boot(parts, "accel", probe)
 
 
 class Guest:
@@ -109,7 +107,7 @@ class Guest:
     def mac(self, nic):
         return f"52:54:00:fe:{self._index:02x}:{nic:02x}"
 
-    def _command_line(self, log_fd, agent_fd, initrd):
+    def _command_line(self, agent_fd, initrd):
         parts, accel = self.parts, self.lab.accel(self.parts)
         line = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-name", self.name,
                 "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -121,8 +119,11 @@ class Guest:
         else:
             line += ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(self.smp)]
         append = f"console=ttyS0 quiet loglevel=5 panic=-1 fep.name={self.name} {self.append}"
+        khz = 1_000_000 if self.icount else 0 if accel == "kvm" else self.lab.tsc_khz(parts)
+        if khz:
+            append += f" tsc=reliable tsc_early_khz={khz}"
         line += ["-kernel", f"{parts['kernel']}/vmlinux.boot", "-initrd", initrd, "-append", append,
-                 "-chardev", f"socket,id=log,fd={log_fd}", "-serial", "chardev:log",
+                 "-chardev", f"file,id=log,path={self.log_path}", "-serial", "chardev:log",
                  "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,fd={agent_fd}",
                  "-device", "virtserialport,nr=1,chardev=agent,name=fep.agent"]
         for drive, path in (("system", parts["image"]), ("modules", f"{parts['kernel']}/modules.ext4")):
@@ -140,18 +141,18 @@ class Guest:
         """Powers on; wait_ready() tells when commands can run (run() waits by itself)."""
         initrd = f"{self.lab.dir}/{self.name}.cpio"
         initramfs.payload(self.parts, self.files, initrd)
-        log_here, log_there = socket.socketpair()
+        os.makedirs(os.path.dirname(os.path.abspath(self.log_path)), exist_ok=True)
+        open(self.log_path, "wb").close()
         agent_here, agent_there = socket.socketpair()
-        line = self._command_line(log_there.fileno(), agent_there.fileno(), initrd)
+        line = self._command_line(agent_there.fileno(), initrd)
         self._failure, self._stopping = None, False
         self._started = time.monotonic()
         self._errors = tempfile.TemporaryFile()
         self._qemu = _spawner.submit(
             subprocess.Popen, line, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
-            pass_fds=(log_there.fileno(), agent_there.fileno()), start_new_session=True).result()
-        log_there.close()
+            pass_fds=(agent_there.fileno(),), start_new_session=True).result()
         agent_there.close()
-        self.log = kernellog.KernelLog(log_here, self.log_path, self.allow, self._on_bad)
+        self.log = kernellog.KernelLog(self.log_path, self.allow, self._on_bad)
         self._channel = channel_module.Channel(agent_here, self._on_close)
         return self
 
@@ -162,7 +163,7 @@ class Guest:
     def _on_close(self):
         """QEMU is gone: says what every command still running is to be told."""
         self._qemu.wait()
-        self.log.thread.join(5)
+        self.log.finish()
         if self._failure is None:
             self._failure = self._report()
         if self._failure is None and self._stopping:
@@ -251,7 +252,7 @@ class Guest:
         if self._qemu:
             self._qemu.kill()
             self._qemu.wait()
-            self.log.thread.join(5)
+            self.log.finish()
 
     def check(self):
         """Raises KernelReport when the kernel has said or done what it must not."""
@@ -262,7 +263,8 @@ class Guest:
             raise report
         if self._qemu is None or self._qemu.poll() is not None or not self._channel.ready.is_set():
             return
-        taint = int(self.run("cat /proc/sys/kernel/tainted", timeout=30).output)
+        read = self.run("cat /proc/sys/kernel/tainted", timeout=30, check=True)
+        taint = int(read.output)
         found = [text for bit, text in _TROUBLE.items() if taint >> bit & 1]
         if found and not self.allow:
             raise KernelReport("\n".join(
@@ -309,8 +311,12 @@ class Lab:
     def accel(self, parts):
         with self._lock:
             if self._accel is None:
-                self._accel = accelerator(parts)
+                self._accel = _accelerator(parts)
         return self._accel
+
+    @staticmethod
+    def tsc_khz(parts):
+        return int(_since_boot(parts, "tsc", clock.tsc_khz))
 
     def network(self, name):
         """An Ethernet segment; guests name it in `nics`. All must be there before the first start."""

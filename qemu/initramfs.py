@@ -11,6 +11,7 @@ import subprocess
 
 BOOT_MODULES = ("virtio_blk", "virtio_net", "overlay")
 PAYLOAD = "/payload"
+_LINKED = ("bin", "sbin", "lib", "lib64")
 
 
 class Cpio:
@@ -126,6 +127,8 @@ def payload(cached, files, path):
         for name in sorted(os.listdir(programs)):
             cpio.tree(f"{programs}/{name}", f"{PAYLOAD}/usr/local/bin/{name}")
     for guest_path, host_path in files.items():
+        if guest_path.split("/")[1] in _LINKED:
+            guest_path = "/usr" + guest_path  # a directory here would hide the guest's link
         cpio.tree(host_path, PAYLOAD + guest_path)
     with open(cached["base"], "rb") as base_file, open(path, "wb") as out:
         out.write(base_file.read())

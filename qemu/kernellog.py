@@ -37,38 +37,39 @@ BAD = re.compile("|".join(_BAD))
 
 
 class KernelLog:
-    """Reads the serial console until it closes."""
+    """Follows the file QEMU writes the serial console to, until `over` is set. A file and not a
+    socket: QEMU drops characters that nobody takes in time."""
 
-    def __init__(self, stream, path, allow=(), on_bad=None):
+    def __init__(self, path, allow=(), on_bad=None):
         self.path = path
         self.lines = []
         self.bad = None
+        self.over = threading.Event()
         self._allow = [re.compile(a) for a in allow]
         self._on_bad = on_bad
-        self._stream = stream
-        self._settled = threading.Event()
-        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread = threading.Thread(target=self._follow, daemon=True)
         self.thread.start()
 
-    def _read(self):
-        with open(self.path, "w", encoding="utf-8") as file:
+    def _follow(self):
+        with open(self.path, "rb") as file:
             rest = b""
             while True:
-                try:
-                    data = self._stream.recv(65536)
-                except OSError:
-                    data = b""
-                if not data:
-                    break
-                *lines, rest = (rest + data).split(b"\n")
+                last = self.over.is_set()
+                *lines, rest = (rest + file.read()).split(b"\n")
                 for line in lines:
-                    self._line(line.decode("utf-8", "replace").rstrip("\r"), file)
-                file.flush()
+                    self._line(line.decode("utf-8", "replace").rstrip("\r"))
+                if last:
+                    break
+                self.over.wait(0.05)
             if rest:
-                self._line(rest.decode("utf-8", "replace"), file)
+                self._line(rest.decode("utf-8", "replace"))
 
-    def _line(self, line, file):
-        file.write(line + "\n")
+    def finish(self):
+        """QEMU is gone: reads what is left."""
+        self.over.set()
+        self.thread.join()
+
+    def _line(self, line):
         self.lines.append(line)
         if self.bad is None and BAD.search(line) and not any(a.search(line) for a in self._allow):
             self.bad = len(self.lines) - 1

@@ -2,13 +2,11 @@
 
 import argparse
 import os
-import shutil
 import signal
 import sys
-import termios
-import tty
 
 import guest
+import terminal
 
 _EPILOG = """\
 exit status: the script's own (128 + n when signal n ended it); and
@@ -55,64 +53,36 @@ def _arguments():
     return args
 
 
+def _on_host(path):
+    """The host's own file of that path: the toolchain root shows its own /usr and /etc."""
+    for place in ("/host" + path, path):
+        if os.path.exists(place):
+            return os.path.realpath(place)
+    return None
+
+
 def _files(args):
     files = {}
-    paths = list(args.extra)
     if args.script:
         script = os.path.abspath(args.script)
-        if not os.path.isfile(script):
+        found = _on_host(script)
+        if not found or not os.path.isfile(found):
             raise guest.GuestError(f"{args.script}: no such file")
-        if not os.access(script, os.X_OK):
+        if not os.access(found, os.X_OK):
             raise guest.GuestError(f"{args.script}: not executable (chmod +x)")
-        files[script] = os.path.realpath(script)
-    for path in paths:
+        files[script] = found
+    for path in args.extra:
         host, _, inside = path.partition(":")
-        host = os.path.abspath(host)
-        if not os.path.exists(host):
+        found = _on_host(os.path.abspath(host))
+        if not found:
             raise guest.GuestError(f"--with {path}: no such file or directory")
-        files[inside or host] = os.path.realpath(host)
+        files[inside or os.path.abspath(host)] = found
     return files
 
 
 def _environment(args):
     pairs = (e.partition("=") for e in args.env)
     return {name: value if given else os.environ.get(name, "") for name, given, value in pairs}
-
-
-def _feed(command):
-    """This standard input to the command, until either ends."""
-    while command.running:
-        data = os.read(0, 65536)
-        if not data:
-            command.close()
-            return
-        command.write(data)
-
-
-def _write(data):
-    view = memoryview(bytes(data))
-    while view:
-        view = view[os.write(1, view):]
-
-
-def _shell(machine, env):
-    """A shell with this terminal as its own; without one, a shell that reads commands."""
-    import threading
-    if not os.isatty(0):
-        command = machine.spawn(["bash"], stdin=True, sink=_write, cwd="/root", env=env)
-        threading.Thread(target=_feed, args=(command,), daemon=True).start()
-        return command.wait()
-    size = shutil.get_terminal_size()
-    line = f"stty cols {size.columns} rows {size.lines}; exec bash -l"
-    command = machine.spawn(["script", "-qec", line, "/dev/null"], stdin=True, sink=_write, cwd="/root",
-                            env={"TERM": os.environ.get("TERM", "linux"), **env})
-    saved = termios.tcgetattr(0)
-    try:
-        tty.setraw(0)
-        threading.Thread(target=_feed, args=(command,), daemon=True).start()
-        return command.wait()
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, saved)
 
 
 def _run(args):
@@ -133,12 +103,11 @@ def _run(args):
         machine.start()
         machine.wait_ready()
         if args.shell:
-            return _shell(machine, env)
+            return terminal.interactive(machine, env=env)
         command = machine.spawn([os.path.abspath(args.script), *args.args], stdin=args.stdin,
-                                sink=_write, env=env)
+                                sink=terminal.write, env=env)
         if args.stdin:
-            import threading
-            threading.Thread(target=_feed, args=(command,), daemon=True).start()
+            terminal.feed(command)
         status = command.wait()
         for pair in args.out:
             inside, _, outside = pair.partition(":")
