@@ -8,9 +8,10 @@ use std::str::FromStr;
 
 use fep_uapi::{
     Scheduler, TIMEOUTS, TIMEOUT_DEFAULTS, TIMEOUT_TCP_CLOSING, TIMEOUT_TCP_ESTABLISHED,
-    TIMEOUT_TCP_RESET, TIMEOUT_TCP_SYN, TIMEOUT_UDP,
+    TIMEOUT_TCP_RESET, TIMEOUT_TCP_SYN, TIMEOUT_UDP, WEIGHT_MAX,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::change::Change;
 use crate::name::{DeviceName, NodeAddr, ServiceKey};
@@ -66,7 +67,7 @@ pub struct Backend {
 /// A node's share of the new clients, relative to the other weights of its service; 0 drains it.
 ///
 /// The largest is [`WEIGHT_MAX`](fep_uapi::WEIGHT_MAX); the kernel checks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Weight(pub u32);
 
@@ -126,6 +127,34 @@ impl Default for Weight {
 impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Weight {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl Visitor<'_> for Number {
+            type Value = Weight;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a weight from 0 to {WEIGHT_MAX}")
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Weight, E> {
+                // One that is above the limit, but fits, is the kernel's to refuse.
+                u32::try_from(value)
+                    .map(Weight)
+                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Weight, E> {
+                match u64::try_from(value) {
+                    Ok(value) => self.visit_u64(value),
+                    Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
+                }
+            }
+        }
+        from.deserialize_u32(Number)
     }
 }
 
@@ -198,8 +227,8 @@ pub fn scheduler_named(name: &str) -> Option<Scheduler> {
 
 mod scheduler {
     use super::*;
-    use serde::de::{Error, Unexpected};
-    use serde::{Deserializer, Serializer};
+    use serde::de::Error;
+    use serde::Serializer;
 
     pub(super) fn default() -> Scheduler {
         Scheduler::Wrr

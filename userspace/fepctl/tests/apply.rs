@@ -169,6 +169,11 @@ fn mistakes_in_a_file_have_a_place() {
             "3:37",
             "unknown field `wieght`, expected one of `addr`, `weight`, `failed`",
         ),
+        (
+            "{\"services\":[{\"key\":\"tcp/10.0.0.1:80\",\"backends\":[{\"addr\":\"10.1.0.2:80\",\"weight\":-1}]}]}",
+            "1:82",
+            "invalid value: integer `-1`, expected a weight from 0 to 65535",
+        ),
         ("{\n  \"limit\": 5,\n}", "3:1", "key must be a string"),
         ("{ \"limit\": 5 } x", "1:16", "trailing characters"),
         ("{ \"limit\": true }", "1:12", "invalid type: boolean `true`, expected u32"),

@@ -240,7 +240,7 @@ fn status_shows_everything() {
         "fep 0.1.0, ABI 1.0, generation ",
         "devices  eth0",
         "routes   1 of at most 1048576, 1024 buckets",
-        "tcp/10.0.0.100:80  scheduler wrr, 1 routes",
+        "tcp/10.0.0.100:80  scheduler wrr, 1 route",
         "  10.1.0.2:80       2  up             1      200  66.7 %    66.7 %",
         "  10.1.0.4:80       0  draining       0        0   0.0 %     0.0 %",
         "  10.1.0.5:80       1  failed         0        0   0.0 %     0.0 %",

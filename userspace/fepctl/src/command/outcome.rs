@@ -62,6 +62,12 @@ pub(super) fn json(value: &impl Serialize, context: &mut Context<'_, '_>) -> Res
     Ok(writeln!(context.out(), "{text}")?)
 }
 
+/// So many routes, in words.
+pub(super) fn routes(count: u64) -> String {
+    let routes = if count == 1 { "route" } else { "routes" };
+    format!("{count} {routes}")
+}
+
 /// Prints what a single command did: nothing but what is not told by the command itself.
 pub(super) fn print(outcome: &Outcome, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     if context.json {
@@ -74,7 +80,7 @@ pub(super) fn print(outcome: &Outcome, context: &mut Context<'_, '_>) -> Result<
         )
     };
     if outcome.changes.iter().any(deletes) {
-        writeln!(context.out(), "{} routes deleted", outcome.routes_deleted)?;
+        writeln!(context.out(), "{} deleted", routes(outcome.routes_deleted))?;
     }
     Ok(())
 }
@@ -98,8 +104,9 @@ pub(super) fn print_all(outcome: &Outcome, context: &mut Context<'_, '_>) -> Res
     } else {
         writeln!(
             out,
-            "{count} {changes} applied, generation {}, {} routes deleted",
-            outcome.generation, outcome.routes_deleted
+            "{count} {changes} applied, generation {}, {} deleted",
+            outcome.generation,
+            routes(outcome.routes_deleted)
         )?;
     }
     Ok(())

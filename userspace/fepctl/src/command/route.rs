@@ -28,7 +28,11 @@ pub(super) fn run(command: &cli::Route, context: &mut Context<'_, '_>) -> Result
             if context.json {
                 outcome::json(&json!({ "routes_deleted": deleted }), context)
             } else {
-                Ok(writeln!(context.out(), "{deleted} routes deleted")?)
+                Ok(writeln!(
+                    context.out(),
+                    "{} deleted",
+                    outcome::routes(deleted)
+                )?)
             }
         }
     }

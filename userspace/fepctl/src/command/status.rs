@@ -109,10 +109,10 @@ fn print(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
 fn print_service(service: &ServiceState, out: &mut dyn Write) -> io::Result<()> {
     write!(
         out,
-        "\n{}  scheduler {}, {} routes",
+        "\n{}  scheduler {}, {}",
         service.key,
         service.scheduler.name(),
-        service.routes
+        outcome::routes(service.routes)
     )?;
     for (name, seconds) in service.timeouts.named() {
         if seconds != 0 {
