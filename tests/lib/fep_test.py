@@ -47,7 +47,8 @@ def case(name):
     try:
         yield
     except Exception as error:  # pylint: disable=broad-except
-        traceback.print_exc(file=sys.stdout)
+        if not isinstance(error, Failure):
+            traceback.print_exc(file=sys.stdout)
         text = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
         print(f"not ok {name}: {' '.join(text.split())[:600]}", flush=True)
         _failed.append(name)
