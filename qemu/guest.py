@@ -14,6 +14,7 @@ said something it must not. Nothing outlives the process, however it ends.
 """
 
 import atexit
+import glob
 import os
 import shlex
 import shutil
@@ -54,6 +55,13 @@ def cached(kernel=None):
     parts = dict(line.split("=", 1) for line in told.stdout.splitlines())
     parts["base"] = initramfs.base(parts)
     return parts
+
+
+def _sweep():
+    """Removes what processes that were killed have left behind."""
+    for path in glob.glob("/tmp/fep-lab-*-*"):
+        if not os.path.exists(f"/proc/{path.split('-')[2]}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _since_boot(parts, name, find):
@@ -287,7 +295,8 @@ class Lab:
 
     def __init__(self, *, kernel=None, accel=None):
         self.kernel = kernel or os.environ.get("KERNEL") or None
-        self.dir = tempfile.mkdtemp(prefix="fep-lab-", dir="/tmp")
+        _sweep()
+        self.dir = tempfile.mkdtemp(prefix=f"fep-lab-{os.getpid()}-", dir="/tmp")
         self.guests = []
         self._accel = accel
         self._parts = {}

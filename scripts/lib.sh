@@ -6,6 +6,7 @@ set -euo pipefail
 
 FEP_TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 FEP_CACHE=${FEP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/fep}
+case $FEP_CACHE in /*) ;; *) FEP_CACHE=$PWD/$FEP_CACHE ;; esac
 FEP_MIRROR=${FEP_MIRROR:-http://deb.debian.org/debian}
 FEP_SUITE=trixie
 # The cache as seen inside the toolchain root. Kernel build trees hold absolute
@@ -103,10 +104,10 @@ step() {
 	printf '      %s: done in %s s\n' "$name" "$((SECONDS - start))"
 }
 
-# How far a step is, when it can be told: the bytes in $FEP_WATCH.
+# How far a step is, when it can be told: what is in FEP_WATCH of FEP_WATCH_MB.
 progress_of() {
-	[ -n "${FEP_WATCH:-}" ] && [ -d "$FEP_WATCH" ] || return 0
-	printf ', %s MB there' "$(du -sm "$FEP_WATCH" 2>/dev/null | cut -f1)"
+	if [ -z "${FEP_WATCH:-}" ] || [ ! -d "$FEP_WATCH" ]; then return; fi
+	printf ', %s of %s MB here' "$(du -sm "$FEP_WATCH" 2>/dev/null | cut -f1)" "$FEP_WATCH_MB"
 }
 
 # One line that says what to do, from what the log says; then the log's end.

@@ -3,7 +3,7 @@
   cargo          the workspace's unit, property and documentation tests
   tests/host/*   executables, on this host, in the toolchain root
   tests/guest/*  executables, each in a guest of its own; a line "# qemu: OPTIONS"
-                 among the first 20 gives qemu/run options
+                 among the first 20 gives qemu/run options, "# timeout: SECONDS" its limit (600)
   tests/multi/*  executables that boot several guests with qemu/guest.py
 
 An executable prints `ok NAME`, `not ok NAME: why` or `skip NAME: reason` for each
@@ -101,10 +101,13 @@ def cargo(totals):
     totals.add("cargo test", time.monotonic() - start, passed, failed, ignored, shown, log)
 
 
-def qemu_options(path):
+def header(path):
+    """A test file's qemu/run options and its time limit in seconds."""
     with open(path, "rb") as file:
         head = file.read(4096).decode("utf-8", "replace").splitlines()[:20]
-    return [o for line in head if (m := re.match(r"\s*# qemu: (.*)", line)) for o in shlex.split(m[1])]
+    options = [o for line in head if (m := re.match(r"\s*# qemu: (.*)", line)) for o in shlex.split(m[1])]
+    limits = [int(m[1]) for line in head if (m := re.match(r"\s*# timeout: (\d+)", line))]
+    return options, limits[0] if limits else TIMEOUT
 
 
 def judge(status, output):
@@ -138,14 +141,15 @@ def one_file(totals, path, kernel, several):
     name = f"{folder}/{os.path.basename(path)}" + (f" [{kernel}]" if several else "")
     log = f"{LOGS}/{re.sub('[^A-Za-z0-9._-]+', '-', name).strip('-')}.log"
     command = [path]
+    options, limit = header(path)
     if folder == "guest":
-        command = [f"{TREE}/qemu/run", "--timeout", str(TIMEOUT), "--log", log[:-4] + ".kernel",
+        command = [f"{TREE}/qemu/run", "--timeout", str(limit), "--log", log[:-4] + ".kernel",
                    "--env", f"FEP_TREE={TREE}", "--env", f"FEP_SEED={os.environ.get('FEP_SEED', '')}",
-                   *(["--kernel", kernel] if kernel else []), *qemu_options(path), path]
+                   *(["--kernel", kernel] if kernel else []), *options, path]
     elif folder == "multi" and kernel:
         command = ["env", f"KERNEL={kernel}", path]
     start = time.monotonic()
-    status, output = run(command, log, TIMEOUT + 30)
+    status, output = run(command, log, limit + 30)
     totals.add(name, time.monotonic() - start, *judge(status, output), log)
 
 
