@@ -4,21 +4,21 @@
 
 use crate::{
     draft::{Draft, Plan, Refusal},
-    state::{Config, NetState},
+    state::{default_limit, Config, Hook, NetState},
 };
 use fep_core::validate::{change, Change};
 use fep_net::{
     netdev::{rtnl_lock, NetDevice, Rtnl},
+    netns::{current_is_host_admin, Net},
     nf::IngressHook,
+    time::{give_way, killed},
 };
-use fep_uapi::{Op, OpKind, Reason, DEVICES_MAX, DEVICE_NAME_LEN};
+use fep_uapi::{Op, Reason, DEVICES_MAX, DEVICE_NAME_LEN};
 use kernel::{prelude::*, sync::Arc};
 
 /// Ahead of other ingress hooks of the device, such as nftables' flowtables and filters (whose
 /// priorities begin at -500).
 const HOOK_PRIORITY: i32 = -1000;
-
-type Hook = Pin<KBox<IngressHook<NetState>>>;
 
 /// What became of a commit.
 pub(crate) struct Committed {
@@ -31,124 +31,116 @@ pub(crate) struct Committed {
 impl NetState {
     /// Applies operations (F4, F11). Process context, sleeps.
     ///
-    /// The order matters: everything that can fail comes first. Then the new configuration is
-    /// published and the last packet that saw the old one has gone; then nodes that failed lose
-    /// their routes, so that no packet can make one behind the deletion's back (F6).
-    pub(crate) fn commit(self: &Arc<Self>, ops: &[Op], dry_run: bool, expect: u64) -> Committed {
-        let wants_devices = ops.iter().any(|op| {
-            [OpKind::DeviceAttach, OpKind::DeviceDetach]
-                .map(OpKind::code)
-                .contains(&op.kind)
-        });
-        let rtnl = wants_devices.then(rtnl_lock);
+    /// The order matters: everything that can fail comes first. Then nodes that failed end their
+    /// routes, the new configuration is published, and the last packet that saw the old one has gone;
+    /// then the dead routes are taken out, so that none can appear behind the deletion's back (F6).
+    pub(crate) fn commit(
+        self: &Arc<Self>,
+        net: &Net,
+        ops: &[Op],
+        dry_run: bool,
+        expect: u64,
+    ) -> Committed {
         let mut config = self.config.lock();
+        let result = self.commit_locked(net, &mut config, ops, dry_run, expect);
+        Committed {
+            generation: config.snapshot.generation,
+            routes_deleted: result.as_ref().map_or(0, |deleted| *deleted),
+            refused: result.err().map(|(at, Refusal(reason))| (at, reason)),
+        }
+    }
+
+    fn commit_locked(
+        self: &Arc<Self>,
+        net: &Net,
+        config: &mut Config,
+        ops: &[Op],
+        dry_run: bool,
+        expect: u64,
+    ) -> Result<u64, (u32, Refusal)> {
         let generation = config.snapshot.generation;
-        let refused = |at, reason| Committed {
-            generation,
-            routes_deleted: 0,
-            refused: Some((at, reason)),
-        };
+        let whole = |refusal| (0, refusal);
         if expect != 0 && expect != generation {
-            return refused(0, Reason::GenerationChanged);
+            return Err(whole(Reason::GenerationChanged.into()));
         }
         if config.closed {
-            return refused(0, Reason::NamespaceGone);
+            return Err(whole(Reason::NamespaceGone.into()));
         }
-        let mut transaction = match Transaction::new(&config, ops.len()) {
-            Ok(transaction) => transaction,
-            Err(Refusal(reason)) => return refused(0, reason),
-        };
+        let mut draft =
+            Draft::new(&config.snapshot, config.next_serial, ops.len()).map_err(whole)?;
+        let mut devices = Devices::new();
         for (at, op) in (0u32..).zip(ops) {
-            let applied = change(op)
-                .map_err(Refusal)
-                .and_then(|change| transaction.apply(self, &config, rtnl.as_deref(), &change));
-            if let Err(Refusal(reason)) = applied {
-                return refused(at, reason);
+            if killed() {
+                return Err((at, Reason::Interrupted.into()));
             }
+            give_way();
+            let of_op = |refusal| (at, refusal);
+            let change = change(op).map_err(|reason| of_op(reason.into()))?;
+            check_limit(&change).map_err(of_op)?;
+            draft.apply(&change).map_err(of_op)?;
+            devices.add(at, &change).map_err(of_op)?;
         }
         if dry_run {
-            return Committed {
-                generation,
-                routes_deleted: 0,
-                refused: None,
-            };
+            let rtnl = rtnl_lock();
+            return devices.resolve(net, &self.hooks.lock(), &rtnl).map(|_| 0);
         }
-        // CAST: At most `OPS_MAX`.
-        let last = (ops.len() as u32).saturating_sub(1);
-        let next = generation.wrapping_add(1);
-        match self.prepare(&mut config, &mut transaction, rtnl.as_deref(), next) {
-            Ok((plan, hooks)) => Committed {
-                generation: next,
-                routes_deleted: self.publish(&mut config, transaction, plan, hooks),
-                refused: None,
-            },
-            Err(Refusal(reason)) => refused(last, reason),
-        }
-    }
-
-    /// Allocates and registers everything a transaction needs. What it leaves behind when it fails
-    /// halfway is not visible: unused room in a list, buckets without routes.
-    fn prepare(
-        self: &Arc<Self>,
-        config: &mut Config,
-        transaction: &mut Transaction,
-        rtnl: Option<&Rtnl>,
-        generation: u64,
-    ) -> Result<(Plan, KVec<Hook>), Refusal> {
-        let plan = transaction.draft.plan(generation)?;
+        let plan = draft.plan(generation.wrapping_add(1)).map_err(whole)?;
         if !plan.snapshot.services.is_empty() {
-            self.start(config)?;
+            let limit = draft.limit.unwrap_or_else(|| self.routes.limit());
+            let started = self.start(config, limit);
+            started.map_err(|error| whole(error.into()))?;
         }
-        let mut hooks = KVec::new();
-        if let Some(rtnl) = rtnl {
-            let attach = transaction.devices.iter().filter(|device| device.attach);
-            for device in attach {
-                let dev = device.find(self, rtnl)?;
-                let hook = IngressHook::register(&dev, self.clone(), HOOK_PRIORITY);
-                hooks.push(KBox::pin_init(hook, GFP_KERNEL)?, GFP_KERNEL)?;
-            }
-        }
-        config.hooks.reserve(hooks.len(), GFP_KERNEL)?;
-        Ok((plan, hooks))
+        self.change_devices(net, devices)?;
+        Ok(self.publish(config, draft, plan))
     }
 
-    /// Makes a transaction real. Cannot fail. Returns how many routes were deleted.
-    fn publish(
-        &self,
-        config: &mut Config,
-        transaction: Transaction,
-        plan: Plan,
-        hooks: KVec<Hook>,
-    ) -> u64 {
-        let Transaction { draft, devices } = transaction;
+    /// Attaches and detaches devices: all or none. RTNL keeps them in place meanwhile.
+    fn change_devices(self: &Arc<Self>, net: &Net, devices: Devices) -> Result<(), (u32, Refusal)> {
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let rtnl = rtnl_lock();
+        let mut hooks = self.hooks.lock();
+        let (attach, detach) = devices.resolve(net, &hooks, &rtnl)?;
+        let mut new = KVec::new();
+        for (at, dev) in attach.iter() {
+            let mut register = || -> Result<(), Refusal> {
+                hooks.reserve(attach.len(), GFP_KERNEL)?;
+                new.reserve(1, GFP_KERNEL)?;
+                let hook = IngressHook::register(dev, self.clone(), HOOK_PRIORITY);
+                new.push(KBox::pin_init(hook, GFP_KERNEL)?, GFP_KERNEL)?;
+                Ok(())
+            };
+            register().map_err(|refusal| (*at, refusal))?;
+        }
+        for hook in new {
+            // There is room: it was reserved.
+            let _ = hooks.push_within_capacity(hook);
+        }
+        hooks.retain(|hook| !detach.contains(&hook.ifindex()));
+        Ok(())
+    }
+
+    /// Makes a configuration real. Cannot fail. Returns how many routes were deleted.
+    fn publish(&self, config: &mut Config, draft: Draft, plan: Plan) -> u64 {
         if let Some(limit) = draft.limit {
             self.routes.set_limit(limit);
         }
         config.next_serial = plan.next_serial;
         config.snapshot = plan.snapshot.clone();
-        for service in plan.snapshot.services.iter() {
+        for service in plan.edited.iter() {
             for member in service.members.iter() {
-                member.backend.draining.set(member.weight == 0);
+                member.backend.configure(member.weight, &service.timeouts);
             }
         }
-        self.snapshot.replace(plan.snapshot);
-        for (service, timeouts) in plan.timeouts {
-            service.timeouts.replace(timeouts);
-        }
-        for hook in hooks {
-            // There is room: it was reserved.
-            let _ = config.hooks.push_within_capacity(hook);
-        }
-        config.hooks.retain(|hook| {
-            !devices
-                .iter()
-                .any(|device| !device.attach && device.ifindex == hook.ifindex())
-        });
-        if draft.ended.is_empty() {
-            return 0;
-        }
+        // The new snapshot has the raised generations: a route that a packet still makes from the old
+        // one is dead at birth.
         for backend in draft.ended.iter() {
             backend.end_routes();
+        }
+        self.snapshot.replace(plan.snapshot);
+        if draft.ended.is_empty() {
+            return 0;
         }
         let deleted = self.delete_routes(|route| !route.is_live());
         for backend in draft.retired.iter() {
@@ -158,85 +150,98 @@ impl NetState {
     }
 }
 
-/// A device that is attached or detached.
-struct Device {
+/// A limit above what the host's administrator chose for the module is for them to set.
+fn check_limit(change: &Change<'_>) -> Result<(), Refusal> {
+    match *change {
+        Change::LimitSet { limit } if limit > default_limit() && !current_is_host_admin() => {
+            Err(Reason::LimitNotPermitted.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A device as an operation names it.
+struct NamedDevice {
+    /// The operation.
+    at: u32,
     attach: bool,
     name: [u8; DEVICE_NAME_LEN],
-    ifindex: u32,
 }
 
-impl Device {
-    fn find<'a>(&self, state: &NetState, rtnl: &'a Rtnl) -> Result<NetDevice<'a>, Refusal> {
-        let name = CStr::from_bytes_until_nul(&self.name).map_err(|_| Reason::BadDeviceName)?;
-        Ok(NetDevice::by_name(&state.net, name, rtnl).ok_or(Reason::NoSuchDevice)?)
-    }
-}
+/// The operations of a transaction that are about devices.
+struct Devices(KVec<NamedDevice>);
 
-/// Operations that have been checked against the configuration.
-struct Transaction {
-    draft: Draft,
-    /// At most one entry for each device: what the operations come to.
-    devices: KVec<Device>,
-}
+/// Devices to attach, with the operations that say so, and interface indices of those to detach.
+type Resolved<'a> = (KVec<(u32, NetDevice<'a>)>, KVec<u32>);
 
-impl Transaction {
-    fn new(config: &Config, ops: usize) -> Result<Self, Refusal> {
-        Ok(Self {
-            draft: Draft::new(&config.snapshot, config.next_serial, ops)?,
-            devices: KVec::new(),
-        })
+impl Devices {
+    fn new() -> Self {
+        Self(KVec::new())
     }
 
-    fn apply(
-        &mut self,
-        state: &NetState,
-        config: &Config,
-        rtnl: Option<&Rtnl>,
-        change: &Change<'_>,
-    ) -> Result<(), Refusal> {
-        let (name, attach) = match *change {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, at: u32, change: &Change<'_>) -> Result<(), Refusal> {
+        let (from, attach) = match *change {
             Change::DeviceAttach { name } => (name, true),
             Change::DeviceDetach { name } => (name, false),
-            _ => return self.draft.apply(change),
+            _ => return Ok(()),
         };
-        // RTNL is held whenever an operation is about devices.
-        let rtnl = rtnl.ok_or(Reason::UnknownOp)?;
-        let mut device = Device {
-            attach,
-            name: [0; DEVICE_NAME_LEN],
-            ifindex: 0,
-        };
-        for (to, from) in device.name.iter_mut().zip(name) {
+        let mut name = [0; DEVICE_NAME_LEN];
+        for (to, from) in name.iter_mut().zip(from) {
             *to = *from;
         }
-        let dev = device.find(state, rtnl)?;
-        device.ifindex = dev.ifindex();
-        let hooked = config.hooks.iter().any(|hook| hook.is_of(&dev));
-        let earlier = self
-            .devices
-            .iter()
-            .position(|other| other.ifindex == device.ifindex);
-        let attached = earlier
-            .and_then(|at| self.devices.get(at))
-            .map_or(hooked, |earlier| earlier.attach);
-        match (attach, attached) {
-            (true, true) => return Err(Reason::DeviceAttached.into()),
-            (false, false) => return Err(Reason::DeviceNotAttached.into()),
-            _ => {}
+        Ok(self.0.push(NamedDevice { at, attach, name }, GFP_KERNEL)?)
+    }
+
+    /// Finds the devices and checks the operations, in their order, against `hooks`.
+    fn resolve<'a>(
+        &self,
+        net: &Net,
+        hooks: &[Hook],
+        rtnl: &'a Rtnl,
+    ) -> Result<Resolved<'a>, (u32, Refusal)> {
+        let mut attach: KVec<(u32, NetDevice<'a>)> = KVec::new();
+        let mut detach: KVec<u32> = KVec::new();
+        for named in self.0.iter() {
+            let mut resolve = || -> Result<(), Refusal> {
+                let name =
+                    CStr::from_bytes_until_nul(&named.name).map_err(|_| Reason::BadDeviceName)?;
+                let dev = NetDevice::by_name(net, name, rtnl).ok_or(Reason::NoSuchDevice)?;
+                let ifindex = dev.ifindex();
+                let hooked = hooks.iter().any(|hook| hook.is_of(&dev));
+                let added = attach
+                    .iter()
+                    .position(|(_, other)| other.ifindex() == ifindex);
+                let removed = detach.iter().position(|other| *other == ifindex);
+                let attached = added.is_some() || (hooked && removed.is_none());
+                match (named.attach, attached) {
+                    (true, true) => return Err(Reason::DeviceAttached.into()),
+                    (false, false) => return Err(Reason::DeviceNotAttached.into()),
+                    _ => {}
+                }
+                // An operation that undoes an earlier one cancels it.
+                match (named.attach, added, removed) {
+                    (true, _, Some(at)) => drop(detach.remove(at)),
+                    (false, Some(at), _) => drop(attach.remove(at)),
+                    (false, None, _) => detach.push(ifindex, GFP_KERNEL)?,
+                    (true, _, None) => {
+                        if dev.is_loopback() || dev.is_vrf_port() {
+                            return Err(Reason::DeviceUnsuitable.into());
+                        }
+                        let count = hooks.len().saturating_add(attach.len());
+                        if count >= DEVICES_MAX as usize {
+                            return Err(Reason::TooManyDevices.into());
+                        }
+                        attach.push((named.at, dev), GFP_KERNEL)?;
+                    }
+                }
+                Ok(())
+            };
+            resolve().map_err(|refusal| (named.at, refusal))?;
         }
-        if attach && dev.is_loopback() {
-            return Err(Reason::DeviceUnsuitable.into());
-        }
-        if let Some(at) = earlier {
-            // The two operations cancel each other.
-            let _ = self.devices.remove(at);
-            return Ok(());
-        }
-        let attaching = self.devices.iter().filter(|device| device.attach).count();
-        if attach && config.hooks.len().saturating_add(attaching) >= DEVICES_MAX as usize {
-            return Err(Reason::TooManyDevices.into());
-        }
-        self.devices.push(device, GFP_KERNEL)?;
-        Ok(())
+        Ok((attach, detach))
     }
 }

@@ -81,7 +81,7 @@ impl Control {
         } else {
             let ops = read_ops(commit.ops, commit.count as usize)?;
             let dry_run = commit.flags & FLAG_DRY_RUN != 0;
-            let committed = self.state.commit(&ops, dry_run, commit.expect);
+            let committed = self.state.commit(&self.net, &ops, dry_run, commit.expect);
             commit.generation = committed.generation;
             commit.routes_deleted = committed.routes_deleted;
             committed.refused
@@ -205,6 +205,8 @@ fn error(reason: Reason) -> Option<Error> {
         Reason::NoSuchDevice | Reason::NamespaceGone => ENODEV,
         Reason::TooManyServices | Reason::TooManyBackends | Reason::TooManyDevices => ENOSPC,
         Reason::GenerationChanged => EBUSY,
+        Reason::LimitNotPermitted => EPERM,
+        Reason::Interrupted => EINTR,
         Reason::NoMemory => ENOMEM,
         _ => EINVAL,
     })

@@ -11,10 +11,9 @@ use crate::{
     snapshot::{service_hash, Member, ServiceVersion, Snapshot},
 };
 use fep_core::{
-    timeout::Timeouts,
+    hash::HashKey,
     validate::{Change, Node, NodePattern, Service},
 };
-use fep_net::time::TICKS_PER_SECOND;
 use fep_uapi::{Reason, Scheduler, BACKENDS_MAX, SERVICES_MAX, TIMEOUTS};
 use kernel::{alloc::AllocError, prelude::*, sync::Arc};
 
@@ -49,6 +48,8 @@ struct DraftMember {
     serial: u32,
     weight: u32,
     failed: bool,
+    /// Its routes have to go: it failed.
+    ended: bool,
 }
 
 /// The new contents of a service.
@@ -77,7 +78,7 @@ impl DraftService {
             None => {
                 // A service has a base, or was given contents when it was added.
                 let base = self.base.as_ref().ok_or(Reason::NoSuchService)?;
-                let mut members = KVVec::with_capacity(base.members.len(), GFP_KERNEL)?;
+                let mut members = KVVec::with_capacity(base.members.len(), GFP_KERNEL_ACCOUNT)?;
                 for member in base.members.iter() {
                     let copy = DraftMember {
                         backend: Some(member.backend.clone()),
@@ -85,8 +86,9 @@ impl DraftService {
                         serial: member.backend.serial,
                         weight: member.weight,
                         failed: member.failed,
+                        ended: false,
                     };
-                    members.push(copy, GFP_KERNEL)?;
+                    members.push(copy, GFP_KERNEL_ACCOUNT)?;
                 }
                 Contents {
                     scheduler: base.scheduler,
@@ -118,6 +120,7 @@ pub(crate) struct Draft {
     index: Index,
     live: u32,
     next_serial: u32,
+    key: HashKey,
     pub(crate) limit: Option<u32>,
     /// Nodes all of whose routes have to go, because they failed or were removed.
     pub(crate) ended: KVVec<Arc<Backend>>,
@@ -129,8 +132,8 @@ pub(crate) struct Draft {
 pub(crate) struct Plan {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) next_serial: u32,
-    /// Services whose timeouts change.
-    pub(crate) timeouts: KVVec<(Arc<ServiceShared>, Arc<Timeouts>)>,
+    /// Services that are new or change.
+    pub(crate) edited: KVVec<Arc<ServiceVersion>>,
 }
 
 impl Draft {
@@ -138,18 +141,19 @@ impl Draft {
     pub(crate) fn new(snapshot: &Snapshot, next_serial: u32, ops: usize) -> Outcome<Self> {
         let count = snapshot.services.len();
         let most = count.checked_add(ops).ok_or(Reason::NoMemory)?;
+        let key = snapshot.key;
         let mut index = Index::with_capacity(most)?;
-        let mut services = KVVec::with_capacity(count, GFP_KERNEL)?;
+        let mut services = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
         for (position, service) in (0u32..).zip(snapshot.services.iter()) {
             let id = service.shared.id;
-            index.insert(service_hash(&id), position, |_| false);
+            index.insert(service_hash(&key, &id), position, |_| false);
             let draft = DraftService {
                 id,
                 base: Some(service.clone()),
                 contents: None,
                 removed: false,
             };
-            services.push(draft, GFP_KERNEL)?;
+            services.push(draft, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Self {
             services,
@@ -157,6 +161,7 @@ impl Draft {
             // CAST: At most `SERVICES_MAX`.
             live: count as u32,
             next_serial,
+            key,
             limit: None,
             ended: KVVec::new(),
             retired: KVVec::new(),
@@ -169,7 +174,7 @@ impl Draft {
                 .get(at as usize)
                 .is_some_and(|service| service.id == *id)
         };
-        let at = self.index.find(service_hash(id), same)? as usize;
+        let at = self.index.find(service_hash(&self.key, id), same)? as usize;
         let removed = self.services.get(at)?.removed;
         (!removed).then_some(at)
     }
@@ -249,11 +254,12 @@ impl Draft {
         };
         // CAST: At most the services there are and one for each operation, far below 2^32.
         let at = self.services.len() as u32;
-        self.services.push(service, GFP_KERNEL)?;
+        self.services.push(service, GFP_KERNEL_ACCOUNT)?;
         let services = &self.services;
-        self.index.insert(service_hash(&id), at, |other| {
-            services.get(other as usize).is_some_and(|s| s.id == id)
-        });
+        self.index
+            .insert(service_hash(&self.key, &id), at, |other| {
+                services.get(other as usize).is_some_and(|s| s.id == id)
+            });
         self.live = self.live.saturating_add(1);
         Ok(())
     }
@@ -267,12 +273,13 @@ impl Draft {
         match (service.contents.take(), &service.base) {
             (Some(contents), _) => {
                 for backend in contents.members.iter().filter_map(|m| m.backend.as_ref()) {
-                    self.ended.push(backend.clone(), GFP_KERNEL)?;
+                    self.ended.push(backend.clone(), GFP_KERNEL_ACCOUNT)?;
                 }
             }
             (None, Some(base)) => {
                 for member in base.members.iter() {
-                    self.ended.push(member.backend.clone(), GFP_KERNEL)?;
+                    self.ended
+                        .push(member.backend.clone(), GFP_KERNEL_ACCOUNT)?;
                 }
             }
             (None, None) => {}
@@ -304,8 +311,9 @@ impl Draft {
             serial,
             weight,
             failed: false,
+            ended: false,
         };
-        contents.members.push(member, GFP_KERNEL)?;
+        contents.members.push(member, GFP_KERNEL_ACCOUNT)?;
         Ok(())
     }
 
@@ -315,8 +323,8 @@ impl Draft {
         let at = at.ok_or(Reason::NoSuchBackend)?;
         let member = contents.members.remove(at);
         if let Some(backend) = member.ok().and_then(|member| member.backend) {
-            self.ended.push(backend.clone(), GFP_KERNEL)?;
-            self.retired.push(backend, GFP_KERNEL)?;
+            self.ended.push(backend.clone(), GFP_KERNEL_ACCOUNT)?;
+            self.retired.push(backend, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(())
     }
@@ -339,11 +347,8 @@ impl Draft {
                 if !pattern.matches(&member.node) {
                     continue;
                 }
-                if failed && !member.failed {
-                    if let Some(backend) = &member.backend {
-                        self.ended.push(backend.clone(), GFP_KERNEL)?;
-                    }
-                }
+                // Restored again by a later operation, it has lost its routes all the same.
+                member.ended |= failed && !member.failed;
                 member.failed = failed;
             }
         }
@@ -356,40 +361,37 @@ impl Draft {
 
     /// Builds everything that is to be published. Sleeps.
     pub(crate) fn plan(&mut self, generation: u64) -> Outcome<Plan> {
-        let mut services = KVVec::with_capacity(self.live as usize, GFP_KERNEL)?;
-        let mut timeouts = KVVec::new();
+        let mut services = KVVec::with_capacity(self.live as usize, GFP_KERNEL_ACCOUNT)?;
+        let mut edited = KVVec::new();
         let mut next_serial = self.next_serial;
         for draft in self.services.iter_mut().filter(|draft| !draft.removed) {
             let Some(contents) = draft.contents.take() else {
                 if let Some(base) = &draft.base {
-                    services.push(base.clone(), GFP_KERNEL)?;
+                    services.push(base.clone(), GFP_KERNEL_ACCOUNT)?;
                 }
                 continue;
             };
-            let ticks = Timeouts::from_seconds(&contents.timeouts, TICKS_PER_SECOND);
             let shared = match &draft.base {
-                Some(base) => {
-                    if base.timeouts != contents.timeouts {
-                        let new = Arc::new(ticks, GFP_KERNEL)?;
-                        timeouts.push((base.shared.clone(), new), GFP_KERNEL)?;
-                    }
-                    base.shared.clone()
-                }
+                Some(base) => base.shared.clone(),
                 None => {
                     let serial = next_serial;
                     next_serial = serial.checked_add(1).ok_or(Reason::TooManyServices)?;
-                    ServiceShared::new(draft.id, serial, ticks)?
+                    ServiceShared::new(draft.id, serial)?
                 }
             };
-            services.push(
-                version(&shared, contents, draft.base.as_deref())?,
-                GFP_KERNEL,
-            )?;
+            for backend in contents.members.iter().filter(|member| member.ended) {
+                if let Some(backend) = &backend.backend {
+                    self.ended.push(backend.clone(), GFP_KERNEL_ACCOUNT)?;
+                }
+            }
+            let version = version(&shared, contents, draft.base.as_deref())?;
+            edited.push(version.clone(), GFP_KERNEL_ACCOUNT)?;
+            services.push(version, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Plan {
-            snapshot: Snapshot::new(generation, services)?,
+            snapshot: Snapshot::new(generation, self.key, services)?,
             next_serial,
-            timeouts,
+            edited,
         })
     }
 }
@@ -400,20 +402,24 @@ fn version(
     contents: Contents,
     base: Option<&ServiceVersion>,
 ) -> Outcome<Arc<ServiceVersion>> {
-    let mut members = KVVec::with_capacity(contents.members.len(), GFP_KERNEL)?;
+    let mut members = KVVec::with_capacity(contents.members.len(), GFP_KERNEL_ACCOUNT)?;
     for draft in contents.members.iter() {
         let backend = match &draft.backend {
             Some(backend) => backend.clone(),
-            None => Backend::new(shared.clone(), draft.node, draft.serial)?,
+            None => Backend::new(shared.clone(), draft.node, draft.serial, &contents.timeouts)?,
         };
-        let generation = backend.generation.get();
+        // Publishing raises the generation of a node whose routes have to go.
+        let generation = backend
+            .generation
+            .get()
+            .wrapping_add(u32::from(draft.ended));
         let member = Member {
             backend,
             weight: draft.weight,
             failed: draft.failed,
             generation,
         };
-        members.push(member, GFP_KERNEL)?;
+        members.push(member, GFP_KERNEL_ACCOUNT)?;
     }
     Ok(ServiceVersion::new(
         shared.clone(),

@@ -61,13 +61,13 @@ impl NetState {
     /// Attached devices, by interface index: a device's place in the list changes when one before it
     /// goes, its index does not.
     pub(crate) fn dump_devices(&self, from: u64, capacity: usize) -> Result<Page<DeviceRecord>> {
+        let generation = self.config.lock().snapshot.generation;
+        let mut page = Page::new(capacity, from, generation)?;
         let rtnl = rtnl_lock();
-        let config = self.config.lock();
-        let mut page = Page::new(capacity, from, config.snapshot.generation)?;
+        let hooks = self.hooks.lock();
         let mut last = from;
         loop {
-            let next = config
-                .hooks
+            let next = hooks
                 .iter()
                 .filter(|hook| u64::from(hook.ifindex()) > last)
                 .min_by_key(|hook| hook.ifindex());
@@ -125,57 +125,49 @@ impl NetState {
         Ok(page)
     }
 
-    /// Allocated routes that have not ended. The cursor is a bucket and how many of its entries
-    /// have been seen.
+    /// Allocated routes that have not ended. A page ends between two buckets, so that what comes and
+    /// goes elsewhere in the meantime neither hides nor repeats an entry. (Only a bucket with more
+    /// entries than a page is cut short; the smallest page has 64.)
     pub(crate) fn dump_routes(
         &self,
         from: u64,
         capacity: usize,
         filter: &Filter,
     ) -> Result<Page<RouteRecord>> {
-        const SEEN_BITS: u32 = 24;
         let generation = self.config.lock().snapshot.generation;
         let mut page = Page::new(capacity, from, generation)?;
-        let mut bucket = u32::try_from(from >> SEEN_BITS).map_err(|_| EINVAL)?;
-        let mut skip = from & ((1 << SEEN_BITS) - 1);
+        let mut bucket = u32::try_from(from).map_err(|_| EINVAL)?;
         while bucket < self.routes.bucket_count() {
+            let before = page.records.len();
+            let next = u64::from(bucket).saturating_add(1);
             let guard = rcu::read_lock();
             let now = ticks();
-            let mut seen = 0u64;
-            let mut full = false;
+            let mut fits = true;
             self.routes.for_each_in_bucket(bucket, &guard, |route| {
-                seen = seen.saturating_add(1);
-                if full || seen <= skip {
-                    return;
-                }
-                let timeouts = route.backend.service.timeouts.read_locked(&guard);
                 let shown = filter.matches(&route.backend.service.id, &route.backend.node)
-                    && !sweep(&route.view(), now, timeouts);
-                let next = u64::from(bucket) << SEEN_BITS | seen;
-                if shown {
-                    full = !page.push(capacity, route_record(route, &guard, now), next);
-                }
+                    && !sweep(&route.view(), now, &route.backend.timeouts());
+                fits = fits && (!shown || page.push(capacity, route_record(route, now), next));
             });
             drop(guard);
-            if full {
+            if !fits && before != 0 {
+                page.records.truncate(before);
+                page.cursor = u64::from(bucket);
                 return Ok(page);
             }
+            page.end = true;
+            page.cursor = next;
             bucket = bucket.wrapping_add(1);
-            skip = 0;
             if bucket % GIVE_WAY == 0 {
                 give_way();
             }
-            page.cursor = u64::from(bucket) << SEEN_BITS;
         }
         Ok(page)
     }
 
     /// The state of the namespace.
     pub(crate) fn status(&self) -> Status {
-        let (snapshot, devices) = {
-            let config = self.config.lock();
-            (config.snapshot.clone(), config.hooks.len())
-        };
+        let snapshot = self.config.lock().snapshot.clone();
+        let devices = self.hooks.lock().len();
         let backends = snapshot
             .services
             .iter()
@@ -269,12 +261,12 @@ fn backend_record(shared: &ServiceShared, member: &Member) -> BackendRecord {
     }
 }
 
-fn route_record(route: &Route, guard: &rcu::Guard, now: u32) -> RouteRecord {
+fn route_record(route: &Route, now: u32) -> RouteRecord {
     let view = route.view();
     let state = view.tracker.state();
     let service = &route.backend.service;
     let idle = idle(now, view.last_used);
-    let timeout = service.timeouts.read_locked(guard).of(state);
+    let timeout = route.backend.timeouts().of(state);
     let client = Node {
         address: route.client,
         port: route.client_port,

@@ -19,7 +19,7 @@ use fep_core::{
 };
 use fep_net::{
     nf::Ingress,
-    route::{reject, Fit, IcmpError},
+    route::{reject, Fit, IcmpError, SendError},
     rx::RxContext,
     skb::{Consumed, OwnedSkb, RxSkb, Verdict},
     table::{InsertError, Inserted},
@@ -111,11 +111,12 @@ impl NetState {
         let hash = client_hash(key, packet.protocol, packet.source, packet.source_port);
         if let Some(route) = self.routes.find(cx, hash, |route| route.is_request(packet)) {
             let view = route.view();
-            let timeouts = route.backend.service.timeouts.read(cx);
-            match on_request(&view, packet.protocol, packet.tcp_flags, now, timeouts) {
+            let timeouts = route.backend.timeouts();
+            match on_request(&view, packet.protocol, packet.tcp_flags, now, &timeouts) {
                 OnRequest::Use { tracker } => {
+                    let verdict = self.forward(cx, skb, packet, route, Way::In);
                     route.used(&view, tracker, now);
-                    return self.forward(cx, skb, packet, route, Way::In);
+                    return verdict;
                 }
                 OnRequest::Replace => self.remove(cx, route),
             }
@@ -125,11 +126,12 @@ impl NetState {
             let found = self.routes.find(cx, back, |route| route.is_reply(packet));
             if let Some(route) = found {
                 let view = route.view();
-                let timeouts = route.backend.service.timeouts.read(cx);
-                match on_reply(&view, packet.protocol, packet.tcp_flags, now, timeouts) {
+                let timeouts = route.backend.timeouts();
+                match on_reply(&view, packet.protocol, packet.tcp_flags, now, &timeouts) {
                     OnReply::Use { tracker } => {
+                        let verdict = self.forward(cx, skb, packet, route, Way::Out);
                         route.used(&view, tracker, now);
-                        return self.forward(cx, skb, packet, route, Way::Out);
+                        return verdict;
                     }
                     OnReply::Ignore => {}
                 }
@@ -151,8 +153,10 @@ impl NetState {
         let (protocol, port) = (packet.protocol, packet.destination_port);
         let Some(service) = snapshot.service(protocol, packet.destination, port) else {
             // A node's reply whose route has ended must not reach the client with the node's own
-            // address (F5).
-            if snapshot.is_node(protocol, packet.source, packet.source_port) {
+            // address (F5). What a node answers to this host itself is none of that.
+            if snapshot.is_node(protocol, packet.source, packet.source_port)
+                && !cx.net().has_address(packet.destination)
+            {
                 return self.drop_packet(cx, skb, Counter::DropStaleReply);
             }
             return self.pass(cx, skb, Counter::PassNoService);
@@ -281,7 +285,7 @@ impl NetState {
         let (side, address, port, destination, path) = match way {
             Way::In => {
                 let node = &backend.node;
-                let path = backend.route.get(cx, &self.net, node.address, 0);
+                let path = backend.route.get(cx, cx.net(), node.address, 0);
                 (
                     Side::Destination,
                     node.address,
@@ -291,19 +295,20 @@ impl NetState {
                 )
             }
             Way::Out => {
-                let path = route.reply.get(cx, &self.net, route.client, route.vip);
+                let path = route.reply.get(cx, cx.net(), route.client, route.vip);
                 (Side::Source, route.vip, route.vip_port, route.client, path)
             }
         };
         let Some(path) = path else {
             return Err((skb.drop_packet(), Counter::DropNoOutput));
         };
+        skb.set_transport_header(packet.header_len);
         let fit = path.fit(&skb, packet.dont_fragment);
         if let Fit::TooBig(mtu) = fit {
             let consumed = reject(cx, skb, header_len, IcmpError::FragmentationNeeded(mtu));
             return Err((consumed, Counter::DropTooBig));
         }
-        let coverage = if skb.checksum_is_partial() {
+        let coverage = if skb.checksum_is_partial(packet.header_len) {
             Coverage::Partial
         } else {
             Coverage::Full
@@ -316,14 +321,15 @@ impl NetState {
         if !translated {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
-        let (consumed, sent) = if fit == Fit::Fragment {
-            path.send_fragmented(skb, &self.net)
+        let sent = if fit == Fit::Fragment {
+            path.send_fragmented(skb, cx.net())
         } else {
             path.send(skb, destination)
         };
-        if !sent {
-            return Err((consumed, Counter::DropNoOutput));
-        }
+        let consumed = sent.map_err(|(consumed, error)| match error {
+            SendError::NoMemory => (consumed, Counter::DropNoMemory),
+            SendError::Dropped => (consumed, Counter::DropNoOutput),
+        })?;
         let counter = match way {
             Way::In => Counter::ForwardRequest,
             Way::Out => Counter::ForwardReply,

@@ -2,7 +2,7 @@
 
 //! A hash index over a list: from a key's hash to a position.
 
-use kernel::prelude::*;
+use kernel::{alloc::flags::GFP_KERNEL_ACCOUNT, prelude::*};
 
 /// Open addressing with linear probing, half full at the most. Positions are stored plus one; zero
 /// is a free slot.
@@ -20,7 +20,7 @@ impl Index {
             .and_then(u32::checked_next_power_of_two)
             .ok_or(ENOMEM)?;
         let mut slots = KVVec::new();
-        slots.resize(size as usize, 0, GFP_KERNEL)?;
+        slots.resize(size as usize, 0, GFP_KERNEL_ACCOUNT)?;
         Ok(Self {
             slots,
             mask: size.wrapping_sub(1),

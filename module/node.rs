@@ -6,8 +6,14 @@ use fep_core::{
     timeout::Timeouts,
     validate::{Node, Service},
 };
-use fep_net::{percpu::PerCpuCounters, rcu::RcuArc, route::RouteCache, rx::RxContext, word::Word};
-use fep_uapi::{Counter, Traffic, COUNTERS};
+use fep_net::{
+    percpu::PerCpuCounters,
+    route::RouteCache,
+    rx::RxContext,
+    time::TICKS_PER_SECOND,
+    word::{OwnLine, Word},
+};
+use fep_uapi::{Counter, Traffic, COUNTERS, TIMEOUTS};
 use kernel::{
     prelude::*,
     sync::{atomic::Relaxed, Arc},
@@ -32,32 +38,29 @@ pub(crate) struct ServiceShared {
     pub(crate) id: Service,
     /// Position in lists; grows with every service that is added.
     pub(crate) serial: u32,
-    /// Timeouts of its routes.
-    pub(crate) timeouts: RcuArc<Timeouts>,
     /// By [`Counter`]; forwarded packets and new routes are counted by node instead.
     pub(crate) counters: PerCpuCounters<COUNTERS>,
     /// Routes that ended by their timeout.
-    pub(crate) expired: Word<i64>,
+    pub(crate) expired: OwnLine<Word<i64>>,
     /// Routes that were deleted.
-    pub(crate) deleted: Word<i64>,
+    pub(crate) deleted: OwnLine<Word<i64>>,
     /// Traffic of back-end nodes that were removed. Written with the configuration locked.
     retired: [Word<u64>; 5],
 }
 
 impl ServiceShared {
     /// Sleeps.
-    pub(crate) fn new(id: Service, serial: u32, timeouts: Timeouts) -> Result<Arc<Self>> {
+    pub(crate) fn new(id: Service, serial: u32) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 id,
                 serial,
-                timeouts: RcuArc::new(Arc::new(timeouts, GFP_KERNEL)?),
                 counters: PerCpuCounters::new()?,
-                expired: Word::new(0),
-                deleted: Word::new(0),
+                expired: OwnLine(Word::new(0)),
+                deleted: OwnLine(Word::new(0)),
                 retired: [const { Word::new(0) }; 5],
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?)
     }
 
@@ -88,6 +91,10 @@ impl ServiceShared {
 }
 
 /// A back-end node of one service, for as long as a configuration or a route refers to it.
+///
+/// Every packet of an established connection reads it, so it shares no cache line with what every
+/// new connection writes: its own count of references (by its alignment) and that of its routes.
+#[repr(align(64))]
 pub(crate) struct Backend {
     pub(crate) service: Arc<ServiceShared>,
     pub(crate) node: Node,
@@ -98,16 +105,23 @@ pub(crate) struct Backend {
     pub(crate) generation: Word<u32>,
     /// Weight 0: no new clients.
     pub(crate) draining: Word<bool>,
-    /// Allocated routes.
-    pub(crate) routes: Word<i32>,
+    /// Timeouts of its routes in ticks: those of its service. Written with the configuration locked.
+    timeouts: [Word<u32>; TIMEOUTS],
     traffic: PerCpuCounters<5>,
     /// The way to the node.
     pub(crate) route: RouteCache,
+    /// Allocated routes.
+    pub(crate) routes: OwnLine<Word<i32>>,
 }
 
 impl Backend {
     /// Sleeps.
-    pub(crate) fn new(service: Arc<ServiceShared>, node: Node, serial: u32) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        service: Arc<ServiceShared>,
+        node: Node,
+        serial: u32,
+        timeouts: &[u32; TIMEOUTS],
+    ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 service,
@@ -115,12 +129,36 @@ impl Backend {
                 serial,
                 generation: Word::new(0),
                 draining: Word::new(false),
-                routes: Word::new(0),
+                timeouts: Timeouts::from_seconds(timeouts, TICKS_PER_SECOND)
+                    .to_ticks()
+                    .map(Word::new),
                 traffic: PerCpuCounters::new()?,
                 route: RouteCache::new(),
+                routes: OwnLine(Word::new(0)),
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?)
+    }
+
+    /// Timeouts of the node's routes.
+    #[inline]
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        let [a, b, c, d, e] = &self.timeouts;
+        Timeouts::from_ticks([a.get(), b.get(), c.get(), d.get(), e.get()])
+    }
+
+    /// Takes over what a new configuration says of the node. Writes only what changes: packets read
+    /// this.
+    pub(crate) fn configure(&self, weight: u32, timeouts: &[u32; TIMEOUTS]) {
+        if self.draining.get() != (weight == 0) {
+            self.draining.set(weight == 0);
+        }
+        let ticks = Timeouts::from_seconds(timeouts, TICKS_PER_SECOND).to_ticks();
+        for (word, ticks) in self.timeouts.iter().zip(ticks) {
+            if word.get() != ticks {
+                word.set(ticks);
+            }
+        }
     }
 
     /// Ends all routes to the node.

@@ -60,14 +60,14 @@ impl ServiceVersion {
         next_serial: u32,
         before: Option<&Self>,
     ) -> Result<Arc<Self>> {
-        let mut slots = KVVec::with_capacity(members.len(), GFP_KERNEL)?;
+        let mut slots = KVVec::with_capacity(members.len(), GFP_KERNEL_ACCOUNT)?;
         for member in members.iter().filter(|m| m.takes_clients()) {
             let slot = wrr::Slot {
                 weight: member.weight,
                 done: 0,
                 index: member.backend.serial,
             };
-            slots.push(slot, GFP_KERNEL)?;
+            slots.push(slot, GFP_KERNEL_ACCOUNT)?;
         }
         match before {
             Some(before) => wrr::carry(&before.slots.lock_bh(), &mut slots),
@@ -82,7 +82,7 @@ impl ServiceVersion {
                 next_serial: next_serial,
                 slots <- BhLock::new(slots, c"fep_scheduler", static_lock_class!()),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -129,6 +129,8 @@ pub(crate) enum Choice<'a> {
 pub(crate) struct Snapshot {
     /// Grows with every commit.
     pub(crate) generation: u64,
+    /// The namespace's: who chooses the services may be a container's administrator.
+    pub(crate) key: HashKey,
     /// In the order of their serials.
     pub(crate) services: KVVec<Arc<ServiceVersion>>,
     by_service: Index,
@@ -137,33 +139,31 @@ pub(crate) struct Snapshot {
     by_node: Index,
 }
 
-/// Hash of a service, or of a node with its protocol. Administrators choose these, not attackers, so
-/// the key is no secret.
-pub(crate) fn service_hash(service: &Service) -> u32 {
-    client_hash(
-        &HashKey([0, 0]),
-        service.protocol,
-        service.address,
-        service.port,
-    )
+/// Hash of a service, or of a node with its protocol.
+pub(crate) fn service_hash(key: &HashKey, service: &Service) -> u32 {
+    client_hash(key, service.protocol, service.address, service.port)
 }
 
 impl Snapshot {
     /// The first configuration: nothing. Sleeps.
-    pub(crate) fn empty() -> Result<Arc<Self>> {
-        Self::new(1, KVVec::new())
+    pub(crate) fn empty(key: HashKey) -> Result<Arc<Self>> {
+        Self::new(1, key, KVVec::new())
     }
 
     /// Makes a configuration of services in the order of their serials. Sleeps.
-    pub(crate) fn new(generation: u64, services: KVVec<Arc<ServiceVersion>>) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        generation: u64,
+        key: HashKey,
+        services: KVVec<Arc<ServiceVersion>>,
+    ) -> Result<Arc<Self>> {
         let mut by_service = Index::with_capacity(services.len())?;
         let mut members = 0usize;
         for (position, service) in (0u32..).zip(services.iter()) {
-            by_service.insert(service_hash(&service.shared.id), position, |_| false);
+            by_service.insert(service_hash(&key, &service.shared.id), position, |_| false);
             members = members.saturating_add(service.members.len());
         }
         let mut by_node = Index::with_capacity(members)?;
-        let mut nodes: KVVec<Service> = KVVec::with_capacity(members, GFP_KERNEL)?;
+        let mut nodes: KVVec<Service> = KVVec::with_capacity(members, GFP_KERNEL_ACCOUNT)?;
         for service in services.iter() {
             for member in service.members.iter() {
                 let node = Service {
@@ -171,26 +171,27 @@ impl Snapshot {
                     address: member.backend.node.address,
                     port: member.backend.node.port,
                 };
-                let hash = service_hash(&node);
+                let hash = service_hash(&key, &node);
                 if by_node
                     .find(hash, |at| nodes.get(at as usize) == Some(&node))
                     .is_none()
                 {
                     // CAST: No more nodes than `SERVICES_MAX * BACKENDS_MAX`, which is 2^28.
                     by_node.insert(hash, nodes.len() as u32, |_| false);
-                    nodes.push(node, GFP_KERNEL)?;
+                    nodes.push(node, GFP_KERNEL_ACCOUNT)?;
                 }
             }
         }
         Ok(Arc::new(
             Self {
                 generation,
+                key,
                 services,
                 by_service,
                 nodes,
                 by_node,
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?)
     }
 
@@ -206,7 +207,7 @@ impl Snapshot {
             address,
             port,
         };
-        let at = self.by_service.find(service_hash(&id), |at| {
+        let at = self.by_service.find(service_hash(&self.key, &id), |at| {
             self.services
                 .get(at as usize)
                 .is_some_and(|service| service.shared.id == id)
@@ -222,7 +223,7 @@ impl Snapshot {
             port,
         };
         self.by_node
-            .find(service_hash(&node), |at| {
+            .find(service_hash(&self.key, &node), |at| {
                 self.nodes.get(at as usize) == Some(&node)
             })
             .is_some()

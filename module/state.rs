@@ -2,28 +2,29 @@
 
 //! What the module keeps for each network namespace.
 //!
-//! Lock order: RTNL, then [`NetState::config`], then a bucket of the allocated-route table, then a
-//! service's scheduler. The packet path takes the last two only.
+//! Lock order: [`NetState::config`], then RTNL, then [`NetState::hooks`]; and below all of them a
+//! bucket of the allocated-route table, then a service's scheduler. The packet path takes the last
+//! two only.
 
 use crate::{compat::parameter, node::Backend, route::Route, snapshot::Snapshot};
 use fep_core::{flow::sweep, hash::HashKey};
 use fep_net::{
     netdev::{DeviceEvents, NetDevice},
-    netns::{NetHandle, Pernet, PernetId, PernetRegistration},
+    netns::{Net, Pernet, PernetId, PernetRegistration},
     nf::IngressHook,
     percpu::PerCpuCounters,
     random::random_u64,
     rcu::RcuArc,
     table::Table,
     time::{give_way, ticks, TICKS_PER_SECOND},
-    word::Word,
+    word::{OwnLine, Word},
     work::{Periodic, PeriodicWork},
 };
 use fep_uapi::{COUNTERS, ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN};
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{atomic::Relaxed, rcu, Arc, Mutex},
+    sync::{atomic::Relaxed, Arc, Mutex},
 };
 
 /// Hash buckets: at least and at most.
@@ -39,7 +40,6 @@ pub(crate) const GIVE_WAY: u32 = 1024;
 /// A namespace's part of the filter.
 #[pin_data]
 pub(crate) struct NetState {
-    pub(crate) net: NetHandle,
     /// Clients choose their addresses and ports, so the hash has a secret key.
     pub(crate) hash_key: HashKey,
     /// The allocated-route table (F3).
@@ -48,26 +48,37 @@ pub(crate) struct NetState {
     pub(crate) snapshot: RcuArc<Snapshot>,
     /// By [`fep_uapi::Counter`]; ended routes are counted below.
     pub(crate) counters: PerCpuCounters<COUNTERS>,
-    pub(crate) expired: Word<i64>,
-    pub(crate) deleted: Word<i64>,
+    pub(crate) expired: OwnLine<Word<i64>>,
+    pub(crate) deleted: OwnLine<Word<i64>>,
     /// Bucket where the sweep goes on. Written by the sweep only.
-    sweep_at: Word<u32>,
+    sweep_at: OwnLine<Word<u32>>,
     #[pin]
     pub(crate) config: Mutex<Config>,
+    /// Attached devices, in the order of attachment. Behind a lock of its own, held briefly: the
+    /// notifier takes it with RTNL held, and must never wait for a commit.
+    #[pin]
+    pub(crate) hooks: Mutex<KVec<Hook>>,
 }
+
+/// An attached device.
+pub(crate) type Hook = Pin<KBox<IngressHook<NetState>>>;
 
 /// What commits change, one at a time.
 pub(crate) struct Config {
     /// The published configuration.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// Attached devices, in the order of attachment.
-    pub(crate) hooks: KVec<Pin<KBox<IngressHook<NetState>>>>,
     /// Serial of the next service.
     pub(crate) next_serial: u32,
     /// Deletes routes whose time is over. There once the table has buckets.
     pub(crate) sweeper: Option<Pin<KBox<PeriodicWork<NetState>>>>,
     /// The namespace is going away.
     pub(crate) closed: bool,
+}
+
+/// Limit of the allocated-route table of a new namespace, as the host's administrator chose it.
+pub(crate) fn default_limit() -> u32 {
+    parameter(crate::module_parameters::routes_limit.value())
+        .clamp(ROUTES_LIMIT_MIN, ROUTES_LIMIT_MAX)
 }
 
 static NET_ID: PernetId = PernetId::new();
@@ -77,28 +88,26 @@ impl Pernet for NetState {
         &NET_ID
     }
 
-    fn init(net: NetHandle) -> Result<Arc<Self>> {
-        let limit = parameter(crate::module_parameters::routes_limit.value())
-            .clamp(ROUTES_LIMIT_MIN, ROUTES_LIMIT_MAX);
-        let first = Snapshot::empty()?;
+    fn init(_net: &Net) -> Result<Arc<Self>> {
+        let hash_key = HashKey([random_u64(), random_u64()]);
+        let first = Snapshot::empty(hash_key)?;
         let counters = PerCpuCounters::new()?;
         Arc::pin_init(
             pin_init!(Self {
-                net: net,
-                hash_key: HashKey([random_u64(), random_u64()]),
-                routes: Table::new(limit),
+                hash_key: hash_key,
+                routes: Table::new(default_limit()),
                 snapshot: RcuArc::new(first.clone()),
                 counters: counters,
-                expired: Word::new(0),
-                deleted: Word::new(0),
-                sweep_at: Word::new(0),
+                expired: OwnLine(Word::new(0)),
+                deleted: OwnLine(Word::new(0)),
+                sweep_at: OwnLine(Word::new(0)),
                 config <- new_mutex!(Config {
                     snapshot: first,
-                    hooks: KVec::new(),
                     next_serial: 0,
                     sweeper: None,
                     closed: false,
                 }),
+                hooks <- new_mutex!(KVec::new()),
             }),
             GFP_KERNEL,
         )
@@ -107,24 +116,22 @@ impl Pernet for NetState {
     fn exit(&self) {
         // Hooks and sweeper refer to `self`. They are dropped with nothing locked: that waits for
         // packets in flight and for a running sweep.
-        let (hooks, sweeper) = {
+        let sweeper = {
             let mut config = self.config.lock();
             config.closed = true;
-            (
-                core::mem::replace(&mut config.hooks, KVec::new()),
-                config.sweeper.take(),
-            )
+            config.sweeper.take()
         };
+        let hooks = core::mem::replace(&mut *self.hooks.lock(), KVec::new());
         drop(hooks);
         drop(sweeper);
     }
 }
 
 impl NetState {
-    /// Gives the allocated-route table its buckets, and the sweep its work, if they are not there.
+    /// Gives the allocated-route table, which is to take `limit` routes, its buckets, and the sweep its work, if they are not there.
     /// Configuration locked; sleeps.
-    pub(crate) fn start(self: &Arc<Self>, config: &mut Config) -> Result {
-        let buckets = self.routes.limit().clamp(BUCKETS_MIN, BUCKETS_MAX);
+    pub(crate) fn start(self: &Arc<Self>, config: &mut Config, limit: u32) -> Result {
+        let buckets = limit.clamp(BUCKETS_MIN, BUCKETS_MAX);
         self.routes.allocate(buckets)?;
         if config.sweeper.is_none() {
             config.sweeper = Some(PeriodicWork::start(self.clone(), TICKS_PER_SECOND)?);
@@ -190,16 +197,13 @@ impl Periodic for NetState {
                 bucket = 0;
             }
             let now = ticks();
-            let guard = rcu::read_lock();
             self.routes.remove_in_bucket(bucket, |route| {
-                let timeouts = route.backend.service.timeouts.read_locked(&guard);
-                let over = sweep(&route.view(), now, timeouts);
+                let over = sweep(&route.view(), now, &route.backend.timeouts());
                 if over {
                     self.route_ended(route);
                 }
                 over
             });
-            drop(guard);
             bucket = bucket.wrapping_add(1);
             if bucket % GIVE_WAY == 0 {
                 give_way();
@@ -218,6 +222,6 @@ impl DeviceEvents for Events {
         let Some(state) = PernetRegistration::<NetState>::get(dev.net()) else {
             return;
         };
-        state.config.lock().hooks.retain(|hook| !hook.is_of(dev));
+        state.hooks.lock().retain(|hook| !hook.is_of(dev));
     }
 }

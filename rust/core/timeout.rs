@@ -54,6 +54,30 @@ impl Timeouts {
         }
     }
 
+    /// The timeouts as [`to_ticks`](Self::to_ticks) gave them.
+    #[inline]
+    pub const fn from_ticks(ticks: [u32; TIMEOUTS]) -> Self {
+        let [syn, established, closing, reset, udp] = ticks;
+        Self {
+            syn,
+            established,
+            closing,
+            reset,
+            udp,
+        }
+    }
+
+    /// The timeouts in ticks, in the order of the ABI: for storage that several CPUs share.
+    pub const fn to_ticks(self) -> [u32; TIMEOUTS] {
+        [
+            self.syn,
+            self.established,
+            self.closing,
+            self.reset,
+            self.udp,
+        ]
+    }
+
     /// How long a route in this state may be idle, in ticks.
     #[inline]
     pub const fn of(&self, state: RouteState) -> u32 {

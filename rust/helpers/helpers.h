@@ -27,10 +27,11 @@ bool fep_helper_skb_gso_fits(const struct sk_buff *skb, unsigned int mtu);
 void fep_helper_icmp_send(struct sk_buff *skb, int type, int code, __be32 info);
 
 /* if_vlan.c */
-bool fep_helper_skb_vlan_tag_present(const struct sk_buff *skb);
+bool fep_helper_skb_is_of_vlan(const struct sk_buff *skb);
 
 /* Constants that bindgen cannot see. */
 static const u32 FEP_CONST_TICKS_PER_SECOND = HZ;
+static const int FEP_CONST_XMIT_CN = NET_XMIT_CN;
 static const unsigned int FEP_CONST_ACCEPT = NF_ACCEPT;
 static const unsigned int FEP_CONST_STOLEN = NF_STOLEN;
 static const unsigned int FEP_CONST_NETDEV_INGRESS = NF_NETDEV_INGRESS;
@@ -40,6 +41,7 @@ static const unsigned long FEP_CONST_EVENT_UNREGISTER = NETDEV_UNREGISTER;
 /* net_namespace.c */
 struct net *fep_helper_current_net(void);
 void fep_helper_get_net(struct net *net);
+bool fep_helper_net_has_address(struct net *net, __be32 addr);
 void fep_helper_put_net(struct net *net);
 void **fep_helper_net_slot(struct net *net, unsigned int id);
 struct user_namespace *fep_helper_net_user_ns(struct net *net);
@@ -48,9 +50,12 @@ struct user_namespace *fep_helper_net_user_ns(struct net *net);
 struct net_device *fep_helper_notifier_info_dev(void *info);
 struct net *fep_helper_dev_net(struct net_device *dev);
 unsigned int fep_helper_ll_reserved_space(struct net_device *dev);
-bool fep_helper_netif_is_loopback(struct net_device *dev);
+bool fep_helper_netif_is_loopback(const struct net_device *dev);
+bool fep_helper_netif_is_l3_slave(const struct net_device *dev);
 int fep_helper_netdev_ifindex(const struct net_device *dev);
 const char *fep_helper_netdev_name(const struct net_device *dev);
+void fep_helper_dev_hold(struct net_device *dev);
+void fep_helper_dev_put(struct net_device *dev);
 
 /* percpu.c */
 void __percpu *fep_helper_alloc_percpu(size_t size, size_t align);
@@ -67,11 +72,13 @@ int fep_helper_route_xmit(struct dst_entry *dst, struct sk_buff *skb, __be32 dad
 
 /* sched.c */
 void fep_helper_cond_resched(void);
+bool fep_helper_fatal_signal_pending(void);
 
 /* skbuff.c */
 bool fep_helper_skb_is_ipv4(const struct sk_buff *skb);
 bool fep_helper_skb_is_host(const struct sk_buff *skb);
-bool fep_helper_skb_csum_partial(const struct sk_buff *skb);
+bool fep_helper_skb_csum_partial(const struct sk_buff *skb, int start);
+void fep_helper_skb_set_transport_header(struct sk_buff *skb, int offset);
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb);
 int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len);
 int fep_helper_skb_cow_head(struct sk_buff *skb, unsigned int headroom);

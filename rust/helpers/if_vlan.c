@@ -2,7 +2,8 @@
 
 #include <linux/if_vlan.h>
 
-bool fep_helper_skb_vlan_tag_present(const struct sk_buff *skb)
+/* A tag with VLAN 0 is a priority only (802.1p); the host takes such frames as untagged. */
+bool fep_helper_skb_is_of_vlan(const struct sk_buff *skb)
 {
-	return skb_vlan_tag_present(skb);
+	return skb_vlan_tag_present(skb) && skb_vlan_tag_get_id(skb) != 0;
 }

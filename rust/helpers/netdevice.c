@@ -17,9 +17,24 @@ unsigned int fep_helper_ll_reserved_space(struct net_device *dev)
 	return LL_RESERVED_SPACE(dev);
 }
 
-bool fep_helper_netif_is_loopback(struct net_device *dev)
+bool fep_helper_netif_is_loopback(const struct net_device *dev)
 {
 	return dev->flags & IFF_LOOPBACK;
+}
+
+bool fep_helper_netif_is_l3_slave(const struct net_device *dev)
+{
+	return netif_is_l3_slave(dev);
+}
+
+void fep_helper_dev_hold(struct net_device *dev)
+{
+	dev_hold(dev);
+}
+
+void fep_helper_dev_put(struct net_device *dev)
+{
+	dev_put(dev);
 }
 
 int fep_helper_netdev_ifindex(const struct net_device *dev)

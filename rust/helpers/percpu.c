@@ -5,7 +5,7 @@
 
 void __percpu *fep_helper_alloc_percpu(size_t size, size_t align)
 {
-	return __alloc_percpu(size, align);
+	return __alloc_percpu_gfp(size, align, GFP_KERNEL_ACCOUNT);
 }
 
 void *fep_helper_this_cpu_ptr(void __percpu *ptr)

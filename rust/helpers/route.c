@@ -17,6 +17,11 @@ struct dst_entry *fep_helper_route_output(struct net *net, __be32 daddr, __be32 
 	return IS_ERR(rt) ? ERR_CAST(rt) : &rt->dst;
 }
 
+bool fep_helper_net_has_address(struct net *net, __be32 addr)
+{
+	return inet_addr_type(net, addr) == RTN_LOCAL;
+}
+
 bool fep_helper_route_is_unicast(const struct dst_entry *dst)
 {
 	return dst_rtable(dst)->rt_type == RTN_UNICAST;
@@ -35,15 +40,18 @@ int fep_helper_route_input(struct sk_buff *skb)
 	return ip_route_input_noref(skb, iph->daddr, iph->saddr, ip4h_dscp(iph), skb->dev);
 }
 
-/* Sends through the neighbour of the route's next hop. */
+/* Sends through the neighbour of the route's next hop, from skb->dev. */
 int fep_helper_route_xmit(struct dst_entry *dst, struct sk_buff *skb, __be32 daddr)
 {
 	const struct rtable *rt = dst_rtable(dst);
 	__be32 nexthop;
 
+	/* A route that encapsulates does so in its output function. */
+	if (dst->lwtstate)
+		return dst_output(dev_net(skb->dev), NULL, skb);
 	if (rt->rt_gw_family == AF_INET6)
-		return neigh_xmit(NEIGH_ND_TABLE, dst->dev, &rt->rt_gw6, skb);
+		return neigh_xmit(NEIGH_ND_TABLE, skb->dev, &rt->rt_gw6, skb);
 
 	nexthop = rt_nexthop(rt, daddr);
-	return neigh_xmit(NEIGH_ARP_TABLE, dst->dev, &nexthop, skb);
+	return neigh_xmit(NEIGH_ARP_TABLE, skb->dev, &nexthop, skb);
 }

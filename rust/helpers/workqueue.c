@@ -9,5 +9,5 @@ void fep_helper_init_delayed_work(struct delayed_work *work, work_func_t func)
 
 bool fep_helper_queue_delayed_work(struct delayed_work *work, unsigned long delay)
 {
-	return queue_delayed_work(system_unbound_wq, work, delay);
+	return queue_delayed_work(system_dfl_wq, work, delay);
 }

@@ -99,6 +99,12 @@ impl<'a> NetDevice<'a> {
         unsafe { bindings::fep_helper_netif_is_loopback(self.dev.as_ptr()) }
     }
 
+    /// Whether this is a port of a VRF, whose packets are routed by the VRF's table.
+    pub fn is_vrf_port(&self) -> bool {
+        // SAFETY: By the type invariant the device is valid.
+        unsafe { bindings::fep_helper_netif_is_l3_slave(self.dev.as_ptr()) }
+    }
+
     /// The device's namespace.
     pub fn net(&self) -> &Net {
         // SAFETY: A registered device's namespace is alive.

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
-use crate::bindings;
+use crate::{bindings, word::Word};
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
@@ -40,16 +40,31 @@ impl Net {
         self.0.get()
     }
 
+    /// Whether `address` (`u32::from_be_bytes`) is one of the namespace's own. Any context.
+    pub fn has_address(&self, address: u32) -> bool {
+        // SAFETY: `self` is a valid namespace; the lookup does not sleep.
+        unsafe { bindings::fep_helper_net_has_address(self.as_ptr(), address.to_be()) }
+    }
+
     /// Whether the current task has `CAP_NET_ADMIN` in the user namespace that owns this one.
     /// Process context.
     pub fn current_is_admin(&self) -> bool {
-        const CAP_NET_ADMIN: c_int = 12;
         // SAFETY: `self` is a valid namespace, whose owner lives as long.
         let user_ns = unsafe { bindings::fep_helper_net_user_ns(self.as_ptr()) };
         // SAFETY: `user_ns` is valid, and the current task exists: process context.
         unsafe { bindings::ns_capable(user_ns, CAP_NET_ADMIN) }
     }
 }
+
+/// Whether the current task has `CAP_NET_ADMIN` in the initial user namespace: the host's
+/// administrator, not a container's. Process context.
+pub fn current_is_host_admin() -> bool {
+    // SAFETY: The current task exists: process context.
+    unsafe { bindings::capable(CAP_NET_ADMIN) }
+}
+
+/// `include/uapi/linux/capability.h`.
+const CAP_NET_ADMIN: c_int = 12;
 
 /// A reference that keeps a namespace alive.
 ///
@@ -93,15 +108,25 @@ impl Drop for NetRef {
 }
 
 /// Where the kernel notes the number of a module's per-namespace data.
-pub struct PernetId(UnsafeCell<c_uint>);
+///
+/// # Invariants
+///
+/// Is the number of registered data while `live` is true.
+pub struct PernetId {
+    id: UnsafeCell<c_uint>,
+    live: Word<bool>,
+}
 
-// SAFETY: Written by `register_pernet_subsys()` only, before anybody reads it.
+// SAFETY: The number is written by `register_pernet_subsys()` only, before anybody reads it.
 unsafe impl Sync for PernetId {}
 
 impl PernetId {
     /// To be put into a `static`.
     pub const fn new() -> Self {
-        Self(UnsafeCell::new(0))
+        Self {
+            id: UnsafeCell::new(0),
+            live: Word::new(false),
+        }
     }
 }
 
@@ -116,36 +141,12 @@ pub trait Pernet: Send + Sync + 'static {
     /// The number of these data: one `static` for each implementation.
     fn id() -> &'static PernetId;
 
-    /// Makes the data of a new namespace. `net` is alive until [`Pernet::exit`] has returned.
-    /// Process context, may sleep.
-    fn init(net: NetHandle) -> Result<Arc<Self>>;
+    /// Makes the data of a new namespace. Process context, may sleep.
+    fn init(net: &Net) -> Result<Arc<Self>>;
 
     /// The namespace or the module goes away: let go of everything that refers to it. Process
     /// context, may sleep.
     fn exit(&self);
-}
-
-/// A namespace, for data that live in it.
-///
-/// # Invariants
-///
-/// The namespace is alive until the [`Pernet::exit`] of the data it was made for has returned.
-pub struct NetHandle(NonNull<bindings::net>);
-
-// SAFETY: `Net` is `Sync`, and a handle gives nothing but `&Net`.
-unsafe impl Send for NetHandle {}
-// SAFETY: As above.
-unsafe impl Sync for NetHandle {}
-
-impl Deref for NetHandle {
-    type Target = Net;
-
-    #[inline]
-    fn deref(&self) -> &Net {
-        // SAFETY: By the type invariant. Data that outlive `exit()` (an open file keeps both its
-        // data and the namespace) keep the namespace alive themselves.
-        unsafe { Net::from_raw(self.0.as_ptr()) }
-    }
 }
 
 /// A registration of [`Pernet`] data: while it exists, every namespace has them.
@@ -174,14 +175,17 @@ impl<T: Pernet> PernetRegistration<T> {
                 let ops = bindings::pernet_operations {
                     init: Some(Self::init),
                     exit: Some(Self::exit),
-                    id: T::id().0.get(),
+                    id: T::id().id.get(),
                     size: core::mem::size_of::<*mut c_void>(),
                     ..Default::default()
                 };
                 // SAFETY: The slot is valid for writes.
                 unsafe { slot.write(ops) };
                 // SAFETY: `ops` is pinned and stays until `drop()` has unregistered it.
-                to_result(unsafe { bindings::register_pernet_subsys(slot) })
+                to_result(unsafe { bindings::register_pernet_subsys(slot) })?;
+                // INVARIANT: Just registered.
+                T::id().live.set(true);
+                Ok::<(), Error>(())
             }),
             _data: PhantomData,
         }? Error)
@@ -189,9 +193,12 @@ impl<T: Pernet> PernetRegistration<T> {
 
     /// The data of a namespace; `None` outside of the time between `init` and `exit`.
     ///
-    /// The caller keeps both the namespace and the registration alive by holding a reference to the
-    /// former and running while the module is loaded.
+    /// Whoever can call this while the registration is dropped must be registered after it and
+    /// deregistered before it, as an open file or a notifier is.
     pub fn get(net: &Net) -> Option<Arc<T>> {
+        if !T::id().live.get() {
+            return None;
+        }
         let data = Self::slot(net.as_ptr())?;
         // SAFETY: The slot is valid while the namespace is alive.
         let ptr = unsafe { core::ptr::read_volatile(data) }.cast::<T>();
@@ -206,7 +213,7 @@ impl<T: Pernet> PernetRegistration<T> {
 
     fn slot(net: *mut bindings::net) -> Option<*mut *mut c_void> {
         // SAFETY: The id was written by `register_pernet_subsys()` before any caller runs.
-        let id = unsafe { *T::id().0.get() };
+        let id = unsafe { *T::id().id.get() };
         // SAFETY: `net` is alive, and `id` is the number of data with `size` bytes.
         let slot = unsafe { bindings::fep_helper_net_slot(net, id) };
         (!slot.is_null()).then_some(slot)
@@ -216,11 +223,11 @@ impl<T: Pernet> PernetRegistration<T> {
     ///
     /// To be called by the namespace code only.
     unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
-        let (Some(slot), Some(handle)) = (Self::slot(net), NonNull::new(net)) else {
+        let Some(slot) = Self::slot(net) else {
             return EINVAL.to_errno();
         };
-        // INVARIANT: The namespace is alive until `exit()` has returned.
-        match T::init(NetHandle(handle)) {
+        // SAFETY: The namespace is alive until `exit()` has returned.
+        match T::init(unsafe { Net::from_raw(net) }) {
             Ok(data) => {
                 // SAFETY: The slot is ours and valid while the namespace is alive.
                 unsafe { core::ptr::write_volatile(slot, data.into_raw().cast_mut().cast()) };
@@ -252,6 +259,7 @@ impl<T: Pernet> PernetRegistration<T> {
 #[pinned_drop]
 impl<T: Pernet> PinnedDrop for PernetRegistration<T> {
     fn drop(self: Pin<&mut Self>) {
+        T::id().live.set(false);
         // SAFETY: By the type invariant the operations are registered.
         unsafe { bindings::unregister_pernet_subsys(self.ops.get()) };
     }

@@ -7,6 +7,7 @@
 use crate::{
     bindings,
     netdev::{NetDevice, Rtnl},
+    netns::Net,
     rx::RxContext,
     skb::{RxSkb, Verdict},
 };
@@ -30,8 +31,7 @@ pub trait Ingress: Send + Sync + 'static {
 /// # Invariants
 ///
 /// `ops` is registered in the namespace `net`, with `dev` as its device and `receiver` as its
-/// private data. The owner drops the hook before the device is freed (see
-/// [`IngressHook::register`]).
+/// private data. The hook owns a reference to `dev`.
 #[pin_data(PinnedDrop)]
 pub struct IngressHook<T: Ingress> {
     #[pin]
@@ -50,9 +50,10 @@ unsafe impl<T: Ingress> Sync for IngressHook<T> {}
 impl<T: Ingress> IngressHook<T> {
     /// Hooks `dev`: from now on `receiver` gets its packets. Sleeps.
     ///
-    /// The hook holds no reference to the device. Whoever owns it must drop it when
-    /// [`DeviceEvents::unregistering`](crate::netdev::DeviceEvents::unregistering) names the device;
-    /// taking `&NetDevice`, which needs RTNL, means that the event is still to come.
+    /// The hook holds a reference to the device, so the device cannot go before the hook. Whoever owns
+    /// it drops it when [`DeviceEvents::unregistering`](crate::netdev::DeviceEvents::unregistering)
+    /// names the device; taking `&NetDevice`, which needs RTNL, means that the event is still to come.
+    /// Large receive offload is turned off: what it made could not be forwarded.
     pub fn register<'a>(
         dev: &'a NetDevice<'a>,
         receiver: Arc<T>,
@@ -77,9 +78,14 @@ impl<T: Ingress> IngressHook<T> {
                 };
                 // SAFETY: The slot is valid for writes.
                 unsafe { slot.write(ops) };
-                // SAFETY: `net` and `dev` are valid: the caller's `NetDevice` lives. `ops` is pinned
-                // and stays until `drop()` has unregistered it, and `receiver` outlives that.
-                to_result(unsafe { bindings::nf_register_net_hook(net.as_ptr(), slot) })
+                // SAFETY: The device is valid, and RTNL held: the caller's `NetDevice` lives.
+                unsafe { bindings::dev_disable_lro(dev.as_ptr()) };
+                // SAFETY: `net` and `dev` are valid, as above. `ops` is pinned and stays until
+                // `drop()` has unregistered it, and `receiver` outlives that.
+                to_result(unsafe { bindings::nf_register_net_hook(net.as_ptr(), slot) })?;
+                // SAFETY: The device is valid, as above.
+                unsafe { bindings::fep_helper_dev_hold(dev.as_ptr()) };
+                Ok::<(), Error>(())
             }),
             net: net,
             dev: dev,
@@ -111,7 +117,7 @@ impl<T: Ingress> IngressHook<T> {
     unsafe extern "C" fn hook(
         private: *mut c_void,
         skb: *mut bindings::sk_buff,
-        _state: *const bindings::nf_hook_state,
+        state: *const bindings::nf_hook_state,
     ) -> c_uint {
         let Some(skb) = NonNull::new(skb) else {
             return bindings::ACCEPT;
@@ -119,9 +125,11 @@ impl<T: Ingress> IngressHook<T> {
         // SAFETY: `private` is the `receiver` of a registered hook; `drop()` waits for packets in
         // flight before it lets go of it.
         let receiver = unsafe { &*private.cast::<T>() };
+        // SAFETY: Netfilter passes a valid state; the namespace of an arriving packet is alive.
+        let net = unsafe { Net::from_raw((*state).net) };
         // SAFETY: The ingress hook runs in `__netif_receive_skb_core()`: bottom halves are off and
         // the RCU read side is locked until it returns.
-        let cx = unsafe { RxContext::new() };
+        let cx = unsafe { RxContext::new(net) };
         // SAFETY: Netfilter gives the hook its packet; what is not given back by `ACCEPT` is stolen.
         let packet = unsafe { RxSkb::from_raw(skb, &cx) };
         let verdict = receiver.receive(&cx, packet);
@@ -137,11 +145,13 @@ impl<T: Ingress> IngressHook<T> {
 #[pinned_drop]
 impl<T: Ingress> PinnedDrop for IngressHook<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the hook is registered in `net`, which is alive: it outlives
-        // its devices' hooks.
+        // SAFETY: By the type invariant the hook is registered in `net`, which is alive: a namespace
+        // outlives its devices, and the device is referenced.
         unsafe { bindings::nf_unregister_net_hook(self.net.as_ptr(), self.ops.get()) };
         // Packets in flight may still be in the hook: `receiver` has to outlive them.
         // SAFETY: An FFI call with no requirements but that sleeping is allowed.
         unsafe { bindings::synchronize_net() };
+        // SAFETY: By the type invariant the reference is ours.
+        unsafe { bindings::fep_helper_dev_put(self.dev.as_ptr()) };
     }
 }

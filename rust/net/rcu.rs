@@ -56,7 +56,7 @@ impl<T> RcuArc<T> {
     }
 
     /// Publishes `value`, waits until no reader sees the old one, and drops that. Sleeps for a
-    /// grace period.
+    /// grace period; what else was unpublished before it is out of readers' sight too.
     pub fn replace(&self, value: Arc<T>) {
         let old = self.current.xchg(value.into_raw().cast_mut(), Full);
         // SAFETY: An FFI call with no requirements but that sleeping is allowed.

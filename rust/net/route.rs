@@ -147,7 +147,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Whether `skb` fits this route's MTU, as `ip_forward()` judges it.
+    /// Whether `skb` fits this route's MTU, a learned path MTU included.
     #[inline]
     pub fn fit(&self, skb: &OwnedSkb<'_>, dont_fragment: bool) -> Fit {
         // SAFETY: By the type invariant the route is valid.
@@ -169,13 +169,19 @@ impl<'a> Route<'a> {
     }
 
     /// Sends a packet to `destination` (the one the route was looked up for) through the neighbour
-    /// of the next hop. Says whether the device or the neighbour's queue took it.
+    /// of the next hop.
+    ///
+    /// # Errors
+    ///
+    /// The packet was dropped, by us or by whoever was to send it.
     #[inline]
-    pub fn send(self, skb: OwnedSkb<'_>, destination: u32) -> (Consumed, bool) {
+    pub fn send(
+        self,
+        skb: OwnedSkb<'_>,
+        destination: u32,
+    ) -> Result<Consumed, (Consumed, SendError)> {
         let dst = self.dst.as_ptr();
-        let Some(skb) = self.prepare(skb) else {
-            return (Consumed::dropped(), false);
-        };
+        let skb = self.prepare(skb)?;
         skb.consume_with(|skb| {
             // SAFETY: The route is valid, the buffer ours with room for the link-layer header; it
             // is consumed in every case. The receive path has bottom halves off.
@@ -184,20 +190,25 @@ impl<'a> Route<'a> {
     }
 
     /// Sends a packet through the IP layer's output, which fragments it.
-    pub fn send_fragmented(self, skb: OwnedSkb<'_>, net: &Net) -> (Consumed, bool) {
-        let Some(skb) = self.prepare(skb) else {
-            return (Consumed::dropped(), false);
-        };
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn send_fragmented(
+        self,
+        skb: OwnedSkb<'_>,
+        net: &Net,
+    ) -> Result<Consumed, (Consumed, SendError)> {
+        let skb = self.prepare(skb)?;
         skb.consume_with(|skb| {
             // SAFETY: The buffer is ours and has this route; it is consumed in every case.
             unsafe { bindings::fep_helper_dst_output(net.as_ptr(), skb) }
         })
     }
 
-    /// Makes the buffer one that leaves by this route. `None` (and the packet is dropped) when
-    /// there is no memory for the link-layer header.
+    /// Makes the buffer one that leaves by this route.
     #[inline]
-    fn prepare<'s>(&self, skb: OwnedSkb<'s>) -> Option<OwnedSkb<'s>> {
+    fn prepare<'s>(&self, skb: OwnedSkb<'s>) -> Result<OwnedSkb<'s>, (Consumed, SendError)> {
         let dst = self.dst.as_ptr();
         // SAFETY: By the type invariant the route is valid, and a route has a device.
         let dev = unsafe { bindings::fep_helper_route_dev(dst) };
@@ -205,7 +216,7 @@ impl<'a> Route<'a> {
         let room = unsafe { bindings::fep_helper_ll_reserved_space(dev) };
         // SAFETY: The buffer is ours, and not shared.
         if unsafe { bindings::fep_helper_skb_cow_head(skb.as_ptr(), room) } != 0 {
-            return None;
+            return Err((skb.drop_packet(), SendError::NoMemory));
         }
         // SAFETY: The buffer is ours.
         unsafe { bindings::fep_helper_skb_forward_reset(skb.as_ptr()) };
@@ -214,8 +225,17 @@ impl<'a> Route<'a> {
         unsafe { bindings::fep_helper_skb_dst_set_noref(skb.as_ptr(), dst) };
         // SAFETY: The buffer is ours, the device valid.
         unsafe { bindings::fep_helper_skb_set_dev(skb.as_ptr(), dev) };
-        Some(skb)
+        Ok(skb)
     }
+}
+
+/// Why a packet was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// No memory for the link-layer header.
+    NoMemory,
+    /// The neighbour, the queue or the device dropped it.
+    Dropped,
 }
 
 /// ICMP errors that a router sends (RFC 792).
@@ -226,6 +246,9 @@ pub enum IcmpError {
     /// Fragmentation is needed but forbidden (type 3, code 4), with the MTU in bytes (RFC 1191).
     FragmentationNeeded(u32),
 }
+
+/// Bytes of an IPv4 header without options.
+const IP_HEADER: usize = 20;
 
 /// Answers a packet, not yet changed, with an ICMP error to its sender, and drops it.
 ///
@@ -239,7 +262,7 @@ pub fn reject(
     error: IcmpError,
 ) -> Consumed {
     // The IP header must lie in one piece.
-    if skb.writable(header_len).is_none() {
+    if skb.writable(header_len.max(IP_HEADER)).is_none() {
         return skb.drop_packet();
     }
     let (kind, code, info) = match error {

@@ -8,20 +8,12 @@
 //! its own ([`RxSkb::into_owned`]) and then change, send or drop it. Whatever it does, the packet
 //! is accounted for: both types free the buffer when they are dropped.
 
-use crate::{bindings, rx::RxContext};
+use crate::{bindings, route::SendError, rx::RxContext};
 use core::{marker::PhantomData, mem::ManuallyDrop, ptr::NonNull};
 use kernel::{ffi::c_int, prelude::*};
 
 /// Proof that the hook has disposed of its packet.
 pub struct Consumed(());
-
-impl Consumed {
-    /// For this crate, where a packet's destructor has run.
-    #[inline]
-    pub(crate) fn dropped() -> Self {
-        Self(())
-    }
-}
 
 /// What a hook says of its packet.
 pub enum Verdict<'a> {
@@ -74,7 +66,7 @@ impl<'a> RxSkb<'a> {
         // SAFETY: As above.
         let host = unsafe { bindings::fep_helper_skb_is_host(skb) };
         // SAFETY: As above.
-        let tagged = unsafe { bindings::fep_helper_skb_vlan_tag_present(skb) };
+        let tagged = unsafe { bindings::fep_helper_skb_is_of_vlan(skb) };
         ipv4 && host && !tagged
     }
 
@@ -172,12 +164,22 @@ impl OwnedSkb<'_> {
         unsafe { bindings::fep_helper_skb_gso_segs(self.skb.as_ptr()) }
     }
 
-    /// Whether the transport checksum is still to be completed (`CHECKSUM_PARTIAL`), so that its
-    /// field holds the pseudo-header's sum.
+    /// Whether the checksum of the transport header at `offset` is still to be completed
+    /// (`CHECKSUM_PARTIAL`), so that its field holds the pseudo-header's sum. A packet that
+    /// encapsulates may be incomplete further inside only.
     #[inline]
-    pub fn checksum_is_partial(&self) -> bool {
+    pub fn checksum_is_partial(&self, offset: u16) -> bool {
         // SAFETY: By the type invariant `skb` is valid.
-        unsafe { bindings::fep_helper_skb_csum_partial(self.skb.as_ptr()) }
+        unsafe { bindings::fep_helper_skb_csum_partial(self.skb.as_ptr(), c_int::from(offset)) }
+    }
+
+    /// Notes where the transport header is: `offset` bytes behind the network header.
+    #[inline]
+    pub fn set_transport_header(&mut self, offset: u16) {
+        // SAFETY: By the type invariant `skb` is valid and ours.
+        unsafe {
+            bindings::fep_helper_skb_set_transport_header(self.skb.as_ptr(), c_int::from(offset))
+        };
     }
 
     /// Cuts link-layer padding off: everything after `len` bytes.
@@ -225,9 +227,14 @@ impl OwnedSkb<'_> {
     pub(crate) fn consume_with(
         self,
         consumer: impl FnOnce(*mut bindings::sk_buff) -> c_int,
-    ) -> (Consumed, bool) {
+    ) -> Result<Consumed, (Consumed, SendError)> {
         let ret = consumer(ManuallyDrop::new(self).skb.as_ptr());
-        (Consumed(()), ret >= 0)
+        // As `net_xmit_eval()` has it: a congestion notice is no loss.
+        if ret == 0 || ret == bindings::XMIT_CN {
+            Ok(Consumed(()))
+        } else {
+            Err((Consumed(()), SendError::Dropped))
+        }
     }
 }
 

@@ -7,7 +7,11 @@
 //!
 //! Two writers that insert the same key end with one entry: the second is given the first's.
 
-use crate::{bindings, rx::RxContext, word::Word};
+use crate::{
+    bindings,
+    rx::RxContext,
+    word::{OwnLine, Word},
+};
 use core::{cell::UnsafeCell, mem::offset_of, ptr::null_mut};
 use kernel::{
     prelude::*,
@@ -59,11 +63,6 @@ pub struct Table<E: Entry> {
     limit: Word<u32>,
     count: OwnLine<Word<i32>>,
 }
-
-/// A value on cache lines of its own: what every insertion writes must not share one with what every
-/// lookup reads.
-#[repr(align(64))]
-struct OwnLine<T>(T);
 
 // SAFETY: Entries are `Send` and `Sync`, and everything else is synchronised as described above.
 unsafe impl<E: Entry> Send for Table<E> {}
@@ -212,12 +211,20 @@ impl<E: Entry> Table<E> {
     }
 
     /// Gives the table `buckets` buckets, rounded up to a power of two, if it has none. Sleeps.
-    /// The caller sees to it that this runs once at a time.
     pub fn allocate(&self, buckets: u32) -> Result {
         if self.buckets.get().is_null() {
             let new = KBox::new(Buckets::new(buckets)?, GFP_KERNEL)?;
+            let new = KBox::into_raw(new);
             // INVARIANT: From `KBox::into_raw()`, set once.
-            self.buckets.atomic().store(KBox::into_raw(new), Release);
+            if self
+                .buckets
+                .atomic()
+                .cmpxchg(null_mut(), new, Full)
+                .is_err()
+            {
+                // SAFETY: The pointer came from `KBox::into_raw()`, and nobody else has it.
+                drop(unsafe { KBox::from_raw(new) });
+            }
         }
         Ok(())
     }
@@ -236,7 +243,7 @@ impl<E: Entry> Table<E> {
     /// Number of entries.
     pub fn len(&self) -> u32 {
         // CAST: The count never falls below zero.
-        self.count.0.get() as u32
+        self.count.get() as u32
     }
 
     /// Whether there are no entries.
@@ -279,7 +286,7 @@ impl<E: Entry> Table<E> {
     /// `make` runs once at the most, and only when no entry is the same; it must not use the table.
     pub fn find_or_insert<'a, X>(
         &'a self,
-        _cx: &'a RxContext<'_>,
+        cx: &'a RxContext<'_>,
         hash: u32,
         mut same: impl FnMut(&E) -> bool,
         make: impl FnOnce(Chain<'_, E>) -> Result<E, X>,
@@ -290,9 +297,15 @@ impl<E: Entry> Table<E> {
         let Some(head) = buckets.head(hash) else {
             return Err(InsertError::NoMemory);
         };
-        // CAST: The limit is far below `i32::MAX`.
-        if self.count.0.atomic().fetch_add(1, Full) >= self.limit.get() as i32 {
-            self.count.0.atomic().add(-1, Relaxed);
+        // CAST: The limit is far below `i32::MAX`. Looking first keeps a flood of new clients from
+        // writing the count for nothing.
+        let limit = self.limit.get() as i32;
+        if self.count.get() >= limit {
+            let found = self.find(cx, hash, same).map(Inserted::Existing);
+            return found.ok_or(InsertError::Full);
+        }
+        if self.count.atomic().fetch_add(1, Full) >= limit {
+            self.count.atomic().add(-1, Relaxed);
             return Err(InsertError::Full);
         }
         let result = KBox::<Node<E>>::new_uninit(GFP_ATOMIC | __GFP_NOWARN)
@@ -328,7 +341,7 @@ impl<E: Entry> Table<E> {
                     .unwrap_or(Err(InsertError::NoMemory))
             });
         if !matches!(result, Ok(Inserted::New(_))) {
-            self.count.0.atomic().add(-1, Relaxed);
+            self.count.atomic().add(-1, Relaxed);
         }
         result
     }

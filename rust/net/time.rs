@@ -19,6 +19,12 @@ pub fn ticks() -> u32 {
     now as u32
 }
 
+/// Whether the current task is being killed: long loops on its behalf end then. Process context.
+pub fn killed() -> bool {
+    // SAFETY: An FFI call with no requirements: the current task exists.
+    unsafe { bindings::fep_helper_fatal_signal_pending() }
+}
+
 /// Lets others run, if they wait. Process context, with nothing locked: long loops call it.
 pub fn give_way() {
     // SAFETY: An FFI call with no requirements but that sleeping is allowed.

@@ -52,3 +52,17 @@ impl Word<u64> {
         self.set(self.get().wrapping_add(value));
     }
 }
+
+/// A value on cache lines of its own: what is written often must not share a line with what every
+/// packet reads.
+#[repr(align(64))]
+pub struct OwnLine<T>(pub T);
+
+impl<T> core::ops::Deref for OwnLine<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

@@ -135,7 +135,8 @@ codes! {
         BadLimit = 24 => "bad_limit",
         /// The configuration changed since the caller read it (`expect` does not match).
         GenerationChanged = 25 => "generation_changed",
-        /// The device cannot be hooked (loopback: local traffic is not balanced).
+        /// The device cannot be hooked: a loopback device (local traffic is not balanced), or a port
+        /// of a VRF.
         DeviceUnsuitable = 26 => "device_unsuitable",
         /// The back-end address is the VIP of a service, which would send packets round in a loop.
         BackendIsVip = 27 => "backend_is_vip",
@@ -143,6 +144,11 @@ codes! {
         NoMemory = 28 => "no_memory",
         /// The namespace is being removed.
         NamespaceGone = 29 => "namespace_gone",
+        /// A limit above the module's `routes_limit` needs `CAP_NET_ADMIN` in the initial user
+        /// namespace.
+        LimitNotPermitted = 30 => "limit_not_permitted",
+        /// The caller was killed while the operations were being checked.
+        Interrupted = 31 => "interrupted",
     }
 }
 
