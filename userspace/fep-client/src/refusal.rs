@@ -118,8 +118,14 @@ impl Refusal {
                 "the configuration has changed since it was read".to_owned()
             }
             Reason::DeviceUnsuitable => {
-                "it cannot be attached (loopback traffic is not balanced)".to_owned()
+                "it cannot be attached (loopback devices and ports of a VRF cannot)".to_owned()
             }
+            Reason::LimitNotPermitted => {
+                "not permitted; one above the module's routes_limit needs CAP_NET_ADMIN in the \
+                 initial user namespace"
+                    .to_owned()
+            }
+            Reason::Interrupted => "interrupted, nothing was done".to_owned(),
             Reason::BackendIsVip => match &self.change {
                 Some(Change::ServiceAdd { .. }) => {
                     "its address is that of a backend, packets would go round in a loop".to_owned()

@@ -84,6 +84,8 @@ fn errno(reason: Reason) -> i32 {
         Reason::GenerationChanged => libc::EBUSY,
         Reason::TooManyServices | Reason::TooManyBackends | Reason::TooManyDevices => libc::ENOSPC,
         Reason::NoMemory => libc::ENOMEM,
+        Reason::LimitNotPermitted => libc::EPERM,
+        Reason::Interrupted => libc::EINTR,
         _ => libc::EINVAL,
     }
 }

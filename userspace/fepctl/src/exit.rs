@@ -84,7 +84,8 @@ impl Exit {
             Some(Reason::ServiceExists | Reason::BackendExists | Reason::DeviceAttached) => {
                 Self::AlreadyThere
             }
-            Some(Reason::NoMemory | Reason::NamespaceGone) => Self::Internal,
+            Some(Reason::LimitNotPermitted) => Self::NotPermitted,
+            Some(Reason::NoMemory | Reason::NamespaceGone | Reason::Interrupted) => Self::Internal,
             Some(Reason::None) | None => match Errno::from_raw(refusal.errno) {
                 Errno::ENOENT | Errno::ENODEV => Self::NotThere,
                 Errno::EEXIST => Self::AlreadyThere,
