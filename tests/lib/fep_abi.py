@@ -57,7 +57,7 @@ REASONS = (
     "address_not_unicast weight_too_large bad_scheduler timeout_too_long service_exists no_such_service "
     "backend_exists no_such_backend bad_device_name no_such_device device_attached device_not_attached "
     "too_many_services too_many_backends too_many_devices bad_op_count bad_limit generation_changed "
-    "device_unsuitable backend_is_vip no_memory namespace_gone").split()
+    "device_unsuitable backend_is_vip no_memory namespace_gone limit_not_permitted interrupted").split()
 OBJECTS = {"devices": 1, "services": 2, "backends": 3, "routes": 4}
 STATES = "udp syn_sent syn_received established fin_wait time_wait closed".split()
 COUNTERS = (
@@ -210,9 +210,11 @@ class Fep:
             raise Refused(out.errno, out)
         return out
 
-    def page(self, objects, cursor=0, capacity=4096, service=None, backend=None):
-        """One page: the records, and the rest as (.cursor .end .generation)."""
+    def page(self, objects, cursor=0, capacity=4096, service=None, backend=None, raw=False):
+        """One page: the records (`raw`: as bytes), and the rest as (.cursor .end .generation)."""
         layout, read = _READERS[objects]
+        if raw:
+            read = bytes
         memory = ctypes.create_string_buffer(layout.size * capacity)
         number, out = self.ioctl(IOC_DUMP, DUMP.pack(
             OBJECTS[objects], 0, cursor, ctypes.addressof(memory), capacity, 0, 0, service_id(service),
@@ -221,8 +223,8 @@ class Fep:
             raise OSError(number, os.strerror(number))
         _, flags, cursor, _, _, count, generation, _, _, _ = DUMP.unpack(out)
         assert count <= capacity
-        raw = ctypes.string_at(memory, layout.size * count)
-        records = [read(raw[at:at + layout.size]) for at in range(0, len(raw), layout.size)]
+        data = ctypes.string_at(memory, layout.size * count)
+        records = [read(data[at:at + layout.size]) for at in range(0, len(data), layout.size)]
         return records, SimpleNamespace(cursor=cursor, end=bool(flags & DUMP_END), generation=generation)
 
     def dump(self, objects, **options):
