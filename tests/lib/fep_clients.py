@@ -1,11 +1,15 @@
 """Many clients on the raw wire, each of which says in its packets who it is."""
 
+import os
+import signal
+import socket
 import struct
+import time
 from collections import Counter
 
 import fep_packet as packet
-from fep_packet import ether
-from fep_wire import CLIENT_MAC, OUT_MAC, VIP, node_mac
+from fep_packet import ACK, FIN, RST, SYN, ether
+from fep_wire import CLIENT_MAC, IN_MAC, OUT_MAC, VIP, node, node_mac
 
 UDP, TCP, OTHER = ("udp", VIP, 53), ("tcp", VIP, 80), ("udp", VIP, 54)
 NODE_OF_MAC = {packet.mac_bytes(node_mac(n)): n for n in range(1, 9)}
@@ -32,7 +36,7 @@ def segment(number, flags, service=TCP):
 def reply(there, address, number, service=UDP):
     """The frame of a node, at `address`, to client `number`."""
     client, port = client_address(number)
-    return ether("02:fe:00:00:00:02", node_mac(there), packet.udp(
+    return ether(IN_MAC, node_mac(there), packet.udp(
         address, client, service[2], port, struct.pack("!I", number), summed=False))
 
 
@@ -68,3 +72,66 @@ class Clients:
 def shares(pairs):
     """Requests by node."""
     return dict(sorted(Counter(number for _, number in pairs).items()))
+
+
+class Flood:
+    """A process that sends the same frames over and over, whatever becomes of the device."""
+
+    def __init__(self, namespace, device, frames, cpu=None):
+        ready, told = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                namespace.__enter__()
+                os.dup2(told, 3)
+                # Nothing of the parent's may keep a namespace or the module.
+                os.closerange(4, 4096)
+                if cpu is not None:
+                    os.sched_setaffinity(0, {cpu})
+                os.write(3, b"x")
+                self._send(device, frames)
+            finally:
+                os._exit(1)
+        os.close(told)
+        os.read(ready, 1)
+        os.close(ready)
+
+    @staticmethod
+    def _send(device, frames):
+        sock = None
+        while True:
+            try:
+                if sock is None:
+                    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+                    sock.bind((device, 0))
+                for frame in frames:
+                    sock.send(frame)
+            except OSError:
+                # The device is gone, down or full; it may come again.
+                if sock is not None:
+                    sock.close()
+                sock = None
+                time.sleep(0.01)
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def traffic(count):
+    """Requests and replies of so many UDP and TCP clients, some TCP connections ending each round: for
+    two floods."""
+    requests, replies = [], []
+    for number in range(count):
+        address, port = client_address(number)
+        requests += [request(number), segment(number, SYN), segment(number, ACK), segment(number, FIN | ACK)]
+        for there in (1, 2):
+            replies += [reply(there, node(there), number), ether(IN_MAC, node_mac(there), packet.tcp(
+                node(there), address, 80, port, (SYN | ACK, ACK, FIN | ACK, RST)[number % 4], ack=1))]
+    return requests, replies
+
+
+def serve(fep):
+    """The services that `traffic()` is for."""
+    for service in (UDP, TCP):
+        fep.add_service(service, [(node(n), service[2]) for n in (1, 2)])
