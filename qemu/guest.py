@@ -126,7 +126,7 @@ class Guest:
             line += ["-accel", "kvm", "-cpu", "host", "-smp", str(self.smp)]
         else:
             line += ["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(self.smp)]
-        append = f"console=ttyS0 quiet loglevel=5 panic=-1 fep.name={self.name} {self.append}"
+        append = f"console=ttyS0 quiet loglevel=5 panic=-1 guest_name={self.name} {self.append}"
         khz = 1_000_000 if self.icount else 0 if accel == "kvm" else self.lab.tsc_khz(parts)
         if khz:
             append += f" tsc=reliable tsc_early_khz={khz}"
