@@ -125,8 +125,12 @@ class Channel:
                 if kind == EXIT:
                     del self._commands[number]
                     command._end(int(data))
-                else:
+                    continue
+                try:
                     command._data(kind, data)
+                except Exception as error:  # the sink's own; whoever waits is to have it
+                    del self._commands[number]
+                    command._end(None, error)
         except (EOFError, OSError):
             pass
         failure = self._on_close()

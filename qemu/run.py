@@ -128,7 +128,8 @@ def main():
         status = error.status
     except KeyboardInterrupt:
         status = 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # nobody reads the output any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 141
     sys.exit(status)
 
