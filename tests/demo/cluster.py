@@ -69,11 +69,11 @@ class Requester:
         """Starts a job; wait() gets its answer."""
         self._command.write(json.dumps({"job": job, **arguments}).encode() + b"\n")
 
-    def wait(self, timeout=60):
+    def wait(self, within=60):
         """The answer to the job that was started last, and when its first reply came."""
         first = None
         while True:
-            when, line = self._line(timeout)
+            when, line = self._line(within)
             try:
                 answer = json.loads(line)
             except ValueError:
@@ -86,9 +86,9 @@ class Requester:
             answer["first"] = first
             return answer
 
-    def do(self, job, timeout=60, **arguments):
+    def do(self, job, within=60, **arguments):
         self.start(job, **arguments)
-        return self.wait(timeout)
+        return self.wait(within)
 
 
 class Cluster:

@@ -124,7 +124,7 @@ class Demo:
         first = (answer["first"] or float("inf")) - screen.began
         screen.seconds["first_balanced_packet"] = round(first, 1)
         screen.seconds["requests"] = round(took, 1)
-        screen.figures.update(requests=REQUESTS, pages=dict(got), weights=dict(zip(self.names, WEIGHTS)))
+        screen.figures.update(requests=REQUESTS, pages={n: got[n] for n in self.names}, weights=dict(zip(self.names, WEIGHTS)))
         screen.text(f"First page {first:.1f} s after the start, all in {took:.1f} s")
 
     def routes(self):
@@ -136,7 +136,7 @@ class Demo:
         per_node = collections.Counter(node for _, _, node in table)
         page_of = {(CLIENT, answer[0]): answer[1] for answer in self.answers}
         route_of = {(address, port): node for address, port, node in table}
-        screen.figures["routes"] = dict(per_node)
+        screen.figures["routes"] = {n: per_node[n] for n in self.names}
         screen.check("one route for each client port", len(table) == len(route_of) == REQUESTS,
                      f"{len(table)} routes; {counted(per_node, self.names)}")
         same = sum(1 for key, node in page_of.items() if route_of.get(key) == node)
@@ -178,10 +178,12 @@ class Demo:
         screen.check("the drained node has sent the rest of it", after - before > LARGE // 4,
                      f"{(after - before) / (1 << 20):.1f} of {LARGE >> 20} MiB after the drain")
         found = cluster.client.run("sha256sum </root/large; rm /root/large").output.split()[0]
+        said = f", curl status {status}: {download.output.strip()}" if status else ""
         screen.check("the download is whole", status == 0 and found == cluster.sha256(),
-                     f"sha256 {found[:16]}…" + (f", curl status {status}: {download.output.strip()}" if status else ""))
+                     f"sha256 {found[:16]}…{said}")
         screen.figures["download"] = {"bytes": LARGE, "node": name, "after_drain": after - before}
-        cluster.fepctl(f"backend set {SERVICE} {cluster.address(node)} --weight {WEIGHTS[self.names.index(name)]}")
+        weight = WEIGHTS[self.names.index(name)]
+        cluster.fepctl(f"backend set {SERVICE} {cluster.address(node)} --weight {weight}")
 
     def power_off(self):
         cluster, screen = self.cluster, self.screen

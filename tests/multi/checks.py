@@ -69,7 +69,8 @@ def failed(answers):
 def lost_packets(before, after):
     """The counters of packets that a configuration must not cost, with how many it did, from the
     status before and after."""
-    names = [name for name in before["counters"] if name.startswith("drop_")] + ["pass_no_route", "pass_no_service"]
+    names = [name for name in before["counters"] if name.startswith("drop_")]
+    names += ["pass_no_route", "pass_no_service"]
     grown = {name: after["counters"][name] - before["counters"][name] for name in names}
     return {name: count for name, count in grown.items() if count}
 
@@ -80,8 +81,8 @@ class Client:
     def __init__(self, cluster):
         self._requester = cluster.requester
 
-    def __call__(self, job, timeout=60, **arguments):
-        answer = self._requester.do(job, timeout=timeout, **{"vip": VIP, "service": 80, **arguments})
+    def __call__(self, job, within=60, **arguments):
+        answer = self._requester.do(job, within=within, **{"vip": VIP, "service": 80, **arguments})
         return answer["answers"]
 
     def progress(self, more, within):

@@ -64,7 +64,8 @@ def main():
         check(f"demo: {one['name']}", one["ok"], one["found"])
     check("demo: its status says the same", (status == 0) == report["ok"], f"status {status}")
     first, total = (report["seconds"].get(key, float("inf")) for key in ("first_balanced_packet", "total"))
-    check("demo: first balanced packet in time", first <= FIRST_PACKET_MAX, f"{first} s of {FIRST_PACKET_MAX}")
+    check("demo: first balanced packet in time", first <= FIRST_PACKET_MAX,
+          f"{first} s of {FIRST_PACKET_MAX}")
     check("demo: done in time", total <= TOTAL_MAX, f"{total} s of {TOTAL_MAX}")
     sys.exit(1 if check.failed else 0)
 

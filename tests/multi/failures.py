@@ -12,25 +12,25 @@ def link_down(cluster, client, check):
     node = cluster.nodes[1]
     address = cluster.address(node)
     client("load", **LOAD)
-    client.progress(40, 20)
+    client.progress(24, 20)
     node.run("ip link set eth0 down", check=True)
     time.sleep(1)
     cluster.fepctl(f"backend fail {address}")
     left = cluster.routes(f"--backend {address}")
-    going_on = client.progress(40, 20)
+    going_on = client.progress(24, 20)
     answers = client("stop")
     check("link down: routes end with the mark", left == [], len(left))
     check("link down: clients go on", going_on and not failed(answers),
           f"{len(answers)} requests, {len(failed_first(answers))} retried, {len(failed(answers))} failed")
     client("load", **LOAD)
-    going_on = client.progress(40, 20)
+    going_on = client.progress(24, 20)
     answers = client("stop")
     check("link down: nobody notices any more", going_on and by_node(answers)[1] == 0
           and not failed_first(answers), (by_node(answers), len(failed_first(answers))))
     node.run("ip link set eth0 up; ip route add default via 10.0.0.1", check=True)
     client("load", **LOAD)
     cluster.fepctl(f"backend restore {address}")
-    client.progress(40, 20)
+    client.progress(24, 20)
     answers = client("stop")
     check("link up: restored under load, no request is lost", not failed_first(answers)
           and by_node(answers)[1] > 0, (by_node(answers), failed_first(answers)[:3]))
@@ -56,7 +56,7 @@ def unload(cluster, client, check):
         if removed.status or not gone or without:
             problems.append(f"rmmod {removed.output!r}, {without} answers without the module")
         back = fe.run("modprobe fep && fepctl apply -f /root/fep.toml")
-        if back.status or not client.progress(30, 20):
+        if back.status or not client.progress(20, 20):
             problems.append(f"apply {back.status} {back.output!r}: no answers")
     answers = client("stop")
     retried = failed_first(answers)

@@ -45,8 +45,9 @@ def udp(cluster, client, check):
     gone = cluster.routes(f"--service {DNS} --backend {lost}")
     moved = client("udp", service=53, ports=ports)
     stayed = sum(1 for a, b in zip(first, moved) if a[1] == b[1] != "be1")
-    check("udp: a failed node's clients go elsewhere at once", gone == [] and by_node(moved)[0] == 0
-          and stayed == 30 and not failed_first(moved), f"{len(gone)} routes, {by_node(moved)}, {stayed} stay")
+    check("udp: a failed node's clients go elsewhere at once", gone == [] and stayed == 30
+          and by_node(moved)[0] == 0 and not failed_first(moved),
+          f"{len(gone)} routes, {by_node(moved)}, {stayed} stay")
     cluster.fepctl(f"backend restore {lost} --service {DNS}")
     cluster.fepctl(f"backend set {DNS} {lost}:5353 --weight 3")
     new = client("udp", service=53, ports=list(range(30201, 30213)))
@@ -74,7 +75,8 @@ def two_services(cluster, client, check):
     add(cluster, SAME, 80, (1, 1, 1))
     same = client("fetch", service=82, ports=ports)
     apart = sum(1 for a, b in zip(web, same) if a[1] != b[1])
-    check("two services on one node port: replies stay apart", apart == len(ports) and not failed_first(same),
+    check("two services on one node port: replies stay apart", apart == len(ports)
+          and not failed_first(same),
           f"{apart} of {len(ports)} on another node, {by_node(same)}, {len(failed_first(same))} failed")
 
     lost = cluster.address(cluster.nodes[1])
@@ -84,7 +86,8 @@ def two_services(cluster, client, check):
     left = cluster.routes(f"--service {ALT} --backend {lost}")
     kept = {s: len(cluster.routes(f"--service {s} --backend {lost}")) for s in others}
     check("failed in one service: its routes end", len(before) == 10 and left == [], (len(before), len(left)))
-    check("failed in one service: the others keep theirs", kept == others and all(kept.values()), (others, kept))
+    check("failed in one service: the others keep theirs", kept == others and all(kept.values()),
+          (others, kept))
     ports = list(range(31101, 31113))
     web, alt = client("fetch", ports=ports), client("fetch", service=81, ports=ports)
     check("failed in one service: it works in the other", by_node(web) == [6, 3, 3]
@@ -94,8 +97,9 @@ def two_services(cluster, client, check):
     ports = list(range(31201, 31213))
     answers = [client("fetch", service=number, ports=ports) for number in (80, 81)]
     answers += [client("udp", service=53, ports=ports)]
-    check("failed: no route of any service leads there", left == [] and not any(by_node(a)[1] for a in answers)
-          and not any(map(failed_first, answers)), (len(left), [by_node(a) for a in answers]))
+    check("failed: no route of any service leads there", left == []
+          and not any(by_node(a)[1] for a in answers) and not any(map(failed_first, answers)),
+          (len(left), [by_node(a) for a in answers]))
     cluster.fepctl(f"backend restore {lost}")
     ports = list(range(31301, 31313))
     answers = [client("fetch", service=number, ports=ports) for number in (80, 81)]
