@@ -55,12 +55,21 @@ class Totals:
         return f"{self.passed} passed, {self.failed} failed{skipped}"
 
 
-def run(command, log, timeout):
+def say_what_runs():
+    """Once a minute, for whoever watches."""
+    while True:
+        time.sleep(60)
+        names = sorted(f"{name} ({time.monotonic() - start:.0f} s)" for name, start in RUNNING.values())
+        if names:
+            print(f"... running: {', '.join(names)}", flush=True)
+
+
+def run(name, command, log, timeout):
     """The status and the output of a command, kept in `log` too; 124 when it had to be killed."""
     with open(log, "w+b") as file:
         process = subprocess.Popen(command, cwd=TREE, stdin=subprocess.DEVNULL, stdout=file,
                                    stderr=subprocess.STDOUT, start_new_session=True)
-        RUNNING.add(process)
+        RUNNING[process] = (name, time.monotonic())
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -71,12 +80,12 @@ def run(command, log, timeout):
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             status = 124
-        RUNNING.discard(process)
+        del RUNNING[process]
         file.seek(0)
         return status, file.read().decode("utf-8", "replace")
 
 
-RUNNING = set()
+RUNNING = {}
 
 
 def stop_all(number, _frame):
@@ -91,7 +100,7 @@ def stop_all(number, _frame):
 def cargo(totals):
     log = f"{LOGS}/cargo.log"
     start = time.monotonic()
-    status, output = run(["cargo", "test", "--workspace", "--locked", "--manifest-path", "userspace/Cargo.toml",
+    status, output = run("cargo test", ["cargo", "test", "--workspace", "--locked", "--manifest-path", "userspace/Cargo.toml",
                           "--target-dir", "build/cargo", "--no-fail-fast"], log, 1800)
     counts = [tuple(map(int, m)) for m in CARGO.findall(output)]
     passed, failed, ignored = (sum(c) for c in zip(*counts)) if counts else (0, 0, 0)
@@ -149,7 +158,7 @@ def one_file(totals, path, kernel, several):
     elif folder == "multi" and kernel:
         command = ["env", f"KERNEL={kernel}", path]
     start = time.monotonic()
-    status, output = run(command, log, limit + 30)
+    status, output = run(name, command, log, limit + 30)
     totals.add(name, time.monotonic() - start, *judge(status, output), log)
 
 
@@ -181,6 +190,7 @@ def main():
             return [f for f in named if os.path.basename(os.path.dirname(f)) == folder]
         return files(folder)
 
+    threading.Thread(target=say_what_runs, daemon=True).start()
     totals = Totals()
     kernels = args.kernel or [""]
     if not args.guests_only:
