@@ -9,8 +9,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
-from fep_abi import (DUMP, FLUSH, IOC_DUMP, IOC_FLUSH, IOC_STATUS, KINDS, LIMIT_MAX, OP, STATUS, TIMEOUT_MAX,  # noqa: E402
-                     WEIGHT_MAX, endpoint, errno_name, op, service_id)
+from fep_abi import (DUMP, FLUSH, IOC_DUMP, IOC_FLUSH, IOC_STATUS, KINDS, LIMIT_MAX, OP, STATUS,  # noqa: E402
+                     TIMEOUT_MAX, WEIGHT_MAX, endpoint, errno_name, op, service_id)
 from fep_test import case, equal, finish, load_module  # noqa: E402
 from fep_wire import VIP, Wire, node  # noqa: E402
 
@@ -39,7 +39,8 @@ GOOD = {
     "backend_restore": op("backend_restore", SERVICE, NODE),
     "limit_set": op("limit_set", limit=1000),
 }
-NOT_UNICAST = [bytes(4), b"\0\1\2\3", b"\x7f\0\0\1", b"\x7f\xff\xff\xff", b"\xe0\0\0\1", b"\xef\xff\xff\xff", b"\xff" * 4]
+NOT_UNICAST = [bytes(4), b"\0\1\2\3", b"\x7f\0\0\1", b"\x7f\xff\xff\xff", b"\xe0\0\0\1",
+               b"\xef\xff\xff\xff", b"\xff" * 4]
 
 
 def patched(data, at, value):
@@ -91,8 +92,8 @@ def bad_backends(any_port):
 
 def bad_devices():
     start = FIELDS["device"][0]
-    for name in (b"", b".", b"..", b"a/b", b"/", b"a:b", b"a b", b"a\tb", b"a\nb", b"\xa0", b"out0\0x", b"out0\0\0\0\0\1",
-                 b"\0out0"):
+    for name in (b"", b".", b"..", b"a/b", b"/", b"a:b", b"a b", b"a\tb", b"a\nb", b"\xa0", b"out0\0x",
+                 b"out0\0\0\0\0\1", b"\0out0"):
         yield start, name.ljust(16, b"\0"), "bad_device_name"
     yield start, b"a" * 16, "bad_device_name"
     yield start, b"out0".ljust(15, b"\0") + b"x", "bad_device_name"
@@ -186,6 +187,11 @@ def against_the_configuration(fep):
             ("loopback", op("device_attach", device="lo"), "device_unsuitable")]:
         with case(f"refused: {name}"):
             refused(fep, bad, reason, before, name)
+    with case("a service where another has a node: refused, as in the other order"):
+        for ops, at in (([op("service_add", ("udp", *NODE))], 0),
+                        ([op("backend_add", SERVICE, NO_NODE, weight=1), op("service_add", ("udp", *NO_NODE))], 1)):
+            out = fep.try_commit(ops, dry_run=True)
+            equal((out.reason, out.failed), ("backend_is_vip", at), "refusal")
     with case("operations of one commit see each other"):
         for ops, reason, at in [
                 ([op("service_add", FRESH), op("service_add", FRESH)], "service_exists", 1),

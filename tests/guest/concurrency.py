@@ -13,8 +13,7 @@ from collections import Counter
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
 from fep_abi import op  # noqa: E402
-from fep_clients import NODE_OF_MAC, OTHER, UDP, Clients, request, serve, traffic  # noqa: E402
-from fep_clients import Flood  # noqa: E402
+from fep_clients import NODE_OF_MAC, OTHER, UDP, Clients, Flood, serve, traffic  # noqa: E402
 from fep_test import case, check, equal, finish, load_module, note, wait_for  # noqa: E402
 from fep_wire import Wire, node  # noqa: E402
 
@@ -88,8 +87,8 @@ def races(wire):
     fep.commit(op("service_del", UDP))
 
 
-def churn(fep, stop, done):
-    """Changes everything but the service under test, over and over."""
+def churn(fep, stop, done, itself):
+    """Changes everything but the service under test, over and over; `itself`: what changes nothing of it."""
     turn = 0
     while not stop.is_set():
         turn += 1
@@ -98,8 +97,8 @@ def churn(fep, stop, done):
         fep.commit(op("backend_set", OTHER, (node(1), 54), weight=turn % 7), op("backend_fail", OTHER, (node(2), 0)))
         fep.commit(op("device_attach", device="spare0"), op("backend_restore", OTHER, (node(2), 0)))
         fep.commit(op("device_detach", device="spare0"), op("service_del", OTHER))
-        # Of the service itself, what changes nothing.
-        fep.weight(UDP, (node(1), 53), 1)
+        if itself:
+            fep.weight(UDP, (node(1), 53), 1)
         fep.dump("services")
         fep.dump("backends")
         if turn % 5 == 0:
@@ -107,20 +106,20 @@ def churn(fep, stop, done):
     done.append(turn)
 
 
-def changes_under_traffic(wire):
+def changes_under_traffic(wire, itself):
     fep = wire.fep
-    wire.fe.ip("link add spare0 type dummy")
     fep.add_service(UDP, [(node(n), 53) for n in (1, 2, 3, 4)])
     frames = Clients(50_000).take(STEADY)
-    with case("configurations change under traffic: no packet of a service that stays is lost or moved"):
+    what = "services change, also this one" if itself else "other services change"
+    with case(f"{what}, under traffic: no packet is lost, no client moved"):
         stop, done = threading.Event(), []
-        thread = threading.Thread(target=churn, args=(fep, stop, done))
+        thread = threading.Thread(target=churn, args=(fep, stop, done, itself))
         thread.start()
         before = fep.counters()
         nodes_of = {}
         start = time.monotonic()
         rounds = 0
-        while rounds < 3 or time.monotonic() - start < 8:
+        while rounds < 3 or time.monotonic() - start < 6:
             rounds += 1
             for at in range(0, STEADY, 400):
                 for frame in frames[at:at + 400]:
@@ -132,9 +131,12 @@ def changes_under_traffic(wire):
         after = fep.counters()
         grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
         equal(grown, {"forward_request": rounds * STEADY, "route_allocated": STEADY}, "counters")
-        equal(Counter(nodes_of.values()), {n: STEADY // 4 for n in (1, 2, 3, 4)}, "shares")
-        note(f"{rounds * STEADY} packets, {done[0]} rounds of changes")
+        shares = Counter(nodes_of.values())
+        note(f"{rounds * STEADY} packets, {done[0]} rounds of changes, shares {dict(shares)}")
         check(done[0] >= 5, "changes")
+        # A client may get its node between the making of a new round and its beginning.
+        slack = done[0] if itself else 0
+        check(all(abs(shares[n] - STEADY // 4) <= slack for n in (1, 2, 3, 4)), f"shares: {dict(shares)}")
     fep.commit(op("service_del", UDP))
 
 
@@ -174,7 +176,9 @@ def main():
     load_module("routes_limit=100000")
     wire = Wire()
     races(wire)
-    changes_under_traffic(wire)
+    wire.fe.ip("link add spare0 type dummy")
+    changes_under_traffic(wire, itself=False)
+    changes_under_traffic(wire, itself=True)
     everything_at_once(wire)
     finish()
 

@@ -118,7 +118,7 @@ def tcp_clients(wire):
         for turn in range(10):
             seen = chosen(wire, syns if turn == 0 else acks)
             equal(len(seen), 1000, "segments")
-        where = where or dict(seen)
+            where = where or dict(seen)
             equal(dict(seen), where, f"nodes in round {turn}")
         equal(shares(where.items()), {1: 500, 2: 250, 3: 250}, "shares")
         wire.fep.commit(op("service_del", TCP))

@@ -118,7 +118,8 @@ def timeouts(wire):
     ended = {}
     while len(ended) < len(wanted) and time.monotonic() - start < 20:
         left = {route.client for route in fep.routes()}
-        ended.update({client: time.monotonic() - start for client in wanted if client not in left and client not in ended})
+        now = time.monotonic() - start
+        ended.update({client: now for client in wanted if client not in left and client not in ended})
         time.sleep(0.02)
     for client, (state, seconds) in wanted.items():
         with case(f"a route that is {state} ends after {seconds} s ({client[1]})"):

@@ -146,7 +146,8 @@ def with_a_capture(lab):
                 capture.wait()
             for device, other_side in (("out0", "net 10.0.0.0/16"), ("in1", f"host {VIP}")):
                 path = paths[device]
-                equal(captured(path, f"(tcp or udp) and {other_side}")[:2], [], f"addresses of the other side on {device}")
+                wrong = captured(path, f"(tcp or udp) and {other_side}")
+                equal(wrong[:2], [], f"addresses of the other side on {device}")
                 check(len(captured(path, "tcp or udp")) > 50, f"packets on {device}")
                 check(captured(path, "tcp and greater 3000"), f"packets larger than the MTU on {device}")
     switch(lab, (), ())

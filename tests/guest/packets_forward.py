@@ -74,7 +74,8 @@ def zero_sums(request, sport):
 
         def after(data):
             return packet.udp(VIP, CLIENT, PORT, sport, data)
-    return [("sum 0 before", before(payload_for_zero_sum(before))), ("sum 0 after", before(payload_for_zero_sum(after)))]
+    return [("sum 0 before", before(payload_for_zero_sum(before))),
+            ("sum 0 after", before(payload_for_zero_sum(after)))]
 
 
 def packets(request, sport):

@@ -221,6 +221,10 @@ def vlans(wire):
         for vlan in (5, 4094, 0xE005):
             outcome = wire.exchange(tagged(frame, vlan))
             equal((outcome.nodes, outcome.client, outcome.counters), ([], [], {"pass_foreign": 1}), "outcome")
+    with case("a tag with a priority and no VLAN is none"):
+        begin(wire, "udp", 6300)
+        for priority in (0, 0xE000):
+            wire.exchange(tagged(frame, priority)).are(nodes=[at_node("udp", 6300, ttl=63)], forward_request=1)
     wire.fe.ip("link add link out0 name out0.5 type vlan id 5", "link set out0.5 up",
                "addr add 192.0.3.1/24 dev out0.5",
                f"neigh replace 192.0.3.100 lladdr {CLIENT_MAC} dev out0.5 nud permanent")

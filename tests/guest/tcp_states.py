@@ -116,7 +116,8 @@ def node_of_a_port(wire):
         equal(connection.route(), None, "route")
         outcome = wire.exchange(segment(connection.number, PSH | ACK))
         equal(outcome.counters, {"pass_no_route": 1}, "counters")
-        equal([(Seen(f).source, Seen(f).sport, Seen(f).flags & RST) for f in outcome.client], [(VIP, 80, RST)], "answer")
+        answers = [(Seen(f).source, Seen(f).sport, Seen(f).flags & RST) for f in outcome.client]
+        equal(answers, [(VIP, 80, RST)], "answers")
         equal(outcome.nodes, [], "at the nodes")
         got = connection.client(SYN)
         check(got not in (None, failed), f"node {got}")
