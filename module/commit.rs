@@ -128,7 +128,8 @@ impl NetState {
         }
         config.next_serial = plan.next_serial;
         config.snapshot = plan.snapshot.clone();
-        for service in plan.edited.iter() {
+        for (service, slots) in plan.edited {
+            drop(service.shared.reschedule(slots));
             for member in service.members.iter() {
                 member.backend.configure(member.weight, &service.timeouts);
             }

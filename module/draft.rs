@@ -13,6 +13,7 @@ use crate::{
 use fep_core::{
     hash::HashKey,
     validate::{Change, Node, NodePattern, Service},
+    wrr::Slot,
 };
 use fep_uapi::{Reason, Scheduler, BACKENDS_MAX, SERVICES_MAX, TIMEOUTS};
 use kernel::{alloc::AllocError, prelude::*, sync::Arc};
@@ -132,8 +133,8 @@ pub(crate) struct Draft {
 pub(crate) struct Plan {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) next_serial: u32,
-    /// Services that are new or change.
-    pub(crate) edited: KVVec<Arc<ServiceVersion>>,
+    /// Services that are new or change, with their schedulers' slots.
+    pub(crate) edited: KVVec<(Arc<ServiceVersion>, KVVec<Slot>)>,
 }
 
 impl Draft {
@@ -384,8 +385,9 @@ impl Draft {
                     self.ended.push(backend.clone(), GFP_KERNEL_ACCOUNT)?;
                 }
             }
-            let version = version(&shared, contents, draft.base.as_deref())?;
-            edited.push(version.clone(), GFP_KERNEL_ACCOUNT)?;
+            let version = version(shared, contents)?;
+            let slots = version.slots()?;
+            edited.push((version.clone(), slots), GFP_KERNEL_ACCOUNT)?;
             services.push(version, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(Plan {
@@ -397,11 +399,7 @@ impl Draft {
 }
 
 /// Makes the new version of a service.
-fn version(
-    shared: &Arc<ServiceShared>,
-    contents: Contents,
-    base: Option<&ServiceVersion>,
-) -> Outcome<Arc<ServiceVersion>> {
+fn version(shared: Arc<ServiceShared>, contents: Contents) -> Outcome<Arc<ServiceVersion>> {
     let mut members = KVVec::with_capacity(contents.members.len(), GFP_KERNEL_ACCOUNT)?;
     for draft in contents.members.iter() {
         let backend = match &draft.backend {
@@ -421,12 +419,12 @@ fn version(
         };
         members.push(member, GFP_KERNEL_ACCOUNT)?;
     }
-    Ok(ServiceVersion::new(
-        shared.clone(),
-        contents.scheduler,
-        contents.timeouts,
+    let version = ServiceVersion {
+        shared,
+        scheduler: contents.scheduler,
+        timeouts: contents.timeouts,
         members,
-        contents.next_serial,
-        base,
-    )?)
+        next_serial: contents.next_serial,
+    };
+    Ok(Arc::new(version, GFP_KERNEL_ACCOUNT)?)
 }

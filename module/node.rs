@@ -5,8 +5,10 @@
 use fep_core::{
     timeout::Timeouts,
     validate::{Node, Service},
+    wrr,
 };
 use fep_net::{
+    lock::BhLock,
     percpu::PerCpuCounters,
     route::RouteCache,
     rx::RxContext,
@@ -16,6 +18,7 @@ use fep_net::{
 use fep_uapi::{Counter, Traffic, COUNTERS, TIMEOUTS};
 use kernel::{
     prelude::*,
+    static_lock_class,
     sync::{atomic::Relaxed, Arc},
 };
 
@@ -34,6 +37,7 @@ pub(crate) enum Way {
 }
 
 /// A service, for as long as a configuration or a route refers to it.
+#[pin_data]
 pub(crate) struct ServiceShared {
     pub(crate) id: Service,
     /// Position in lists; grows with every service that is added.
@@ -46,22 +50,35 @@ pub(crate) struct ServiceShared {
     pub(crate) deleted: OwnLine<Word<i64>>,
     /// Traffic of back-end nodes that were removed. Written with the configuration locked.
     retired: [Word<u64>; 5],
+    /// The scheduler: nodes that take new clients, by serial. It goes on across configurations.
+    #[pin]
+    pub(crate) slots: BhLock<KVVec<wrr::Slot>>,
 }
 
 impl ServiceShared {
     /// Sleeps.
     pub(crate) fn new(id: Service, serial: u32) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                id,
-                serial,
-                counters: PerCpuCounters::new()?,
+        let counters = PerCpuCounters::new()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                id: id,
+                serial: serial,
+                counters: counters,
                 expired: OwnLine(Word::new(0)),
                 deleted: OwnLine(Word::new(0)),
                 retired: [const { Word::new(0) }; 5],
-            },
+                slots <- BhLock::new(KVVec::new(), c"fep_scheduler", static_lock_class!()),
+            }),
             GFP_KERNEL_ACCOUNT,
-        )?)
+        )
+    }
+
+    /// Gives the scheduler new slots, which go on where the old ones stand. Process context; does not
+    /// sleep. Returns the old ones, to be freed.
+    pub(crate) fn reschedule(&self, mut new: KVVec<wrr::Slot>) -> KVVec<wrr::Slot> {
+        let mut slots = self.slots.lock_bh();
+        wrr::carry(&slots, &mut new);
+        core::mem::replace(&mut *slots, new)
     }
 
     /// Counts one packet of the receive path.

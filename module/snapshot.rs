@@ -15,9 +15,9 @@ use fep_core::{
     validate::Service,
     wrr,
 };
-use fep_net::{lock::BhLock, rx::RxContext};
+use fep_net::rx::RxContext;
 use fep_uapi::{Scheduler, TIMEOUTS};
-use kernel::{prelude::*, static_lock_class, sync::Arc};
+use kernel::{prelude::*, sync::Arc};
 
 /// A back-end node in a service.
 pub(crate) struct Member {
@@ -35,7 +35,6 @@ impl Member {
 }
 
 /// A service of a configuration.
-#[pin_data]
 pub(crate) struct ServiceVersion {
     pub(crate) shared: Arc<ServiceShared>,
     pub(crate) scheduler: Scheduler,
@@ -45,23 +44,13 @@ pub(crate) struct ServiceVersion {
     pub(crate) members: KVVec<Member>,
     /// Serial of the next node.
     pub(crate) next_serial: u32,
-    /// Nodes that take new clients, by serial.
-    #[pin]
-    slots: BhLock<KVVec<wrr::Slot>>,
 }
 
 impl ServiceVersion {
-    /// Makes the next version of a service; the scheduler goes on where `before` is. Sleeps.
-    pub(crate) fn new(
-        shared: Arc<ServiceShared>,
-        scheduler: Scheduler,
-        timeouts: [u32; TIMEOUTS],
-        members: KVVec<Member>,
-        next_serial: u32,
-        before: Option<&Self>,
-    ) -> Result<Arc<Self>> {
-        let mut slots = KVVec::with_capacity(members.len(), GFP_KERNEL_ACCOUNT)?;
-        for member in members.iter().filter(|m| m.takes_clients()) {
+    /// The scheduler's slots: nodes that take new clients, by serial. Sleeps.
+    pub(crate) fn slots(&self) -> Result<KVVec<wrr::Slot>> {
+        let mut slots = KVVec::with_capacity(self.members.len(), GFP_KERNEL_ACCOUNT)?;
+        for member in self.members.iter().filter(|m| m.takes_clients()) {
             let slot = wrr::Slot {
                 weight: member.weight,
                 done: 0,
@@ -69,32 +58,21 @@ impl ServiceVersion {
             };
             slots.push(slot, GFP_KERNEL_ACCOUNT)?;
         }
-        match before {
-            Some(before) => wrr::carry(&before.slots.lock_bh(), &mut slots),
-            None => wrr::build(&mut slots),
-        }
-        Arc::pin_init(
-            pin_init!(Self {
-                shared: shared,
-                scheduler: scheduler,
-                timeouts: timeouts,
-                members: members,
-                next_serial: next_serial,
-                slots <- BhLock::new(slots, c"fep_scheduler", static_lock_class!()),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )
+        Ok(slots)
     }
 
     /// Chooses a node for a new client (F2), the next one that `acceptable` accepts. Receive path;
     /// takes the scheduler's lock, below that of a bucket of the allocated-route table.
+    ///
+    /// Slots outlive configurations, so while one is replaced they may be those of the other: nodes
+    /// that this configuration does not have are passed over.
     pub(crate) fn schedule(
         &self,
         cx: &RxContext<'_>,
         mut acceptable: impl FnMut(&Member) -> bool,
     ) -> Choice<'_> {
         let mut passed_over = false;
-        let chosen = wrr::next_where(&mut self.slots.lock_rx(cx), |serial| {
+        let chosen = wrr::next_where(&mut self.shared.slots.lock_rx(cx), |serial| {
             let accepted = self.member(serial).is_some_and(&mut acceptable);
             passed_over |= !accepted;
             accepted
