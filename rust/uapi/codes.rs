@@ -210,13 +210,15 @@ codes! {
         RouteExpired = 3 => "route_expired",
         /// Routes deleted because their node failed or was removed, or by a flush.
         RouteDeleted = 4 => "route_deleted",
-        /// Not IPv4, not addressed to this host's link layer, or neither TCP nor UDP.
+        /// Not IPv4, not addressed to this host's link layer, or neither TCP nor UDP
+        /// nor an ICMP error about them.
         PassForeign = 5 => "pass_foreign",
         /// IPv4 header or transport header truncated, inconsistent or with a wrong checksum.
         PassMalformed = 6 => "pass_malformed",
-        /// An IPv4 fragment.
+        /// An IPv4 fragment, or an ICMP error about one without ports.
         PassFragment = 7 => "pass_fragment",
-        /// No service at that address and port, and no route that it answers.
+        /// No service at that address and port, and no route that it answers; or an ICMP error
+        /// about a packet of no route.
         PassNoService = 8 => "pass_no_service",
         /// TCP without SYN to a service, from a client without a route: the host's stack answers
         /// with a reset where the VIP is its own, so that the client retries at once.
@@ -231,9 +233,10 @@ codes! {
         DropNoMemory = 13 => "drop_no_memory",
         /// There is no way out to the node or the client.
         DropNoOutput = 14 => "drop_no_output",
-        /// The time to live ended here (ICMP time exceeded was sent).
+        /// The time to live ended here (ICMP time exceeded was sent, except for ICMP).
         DropTtl = 15 => "drop_ttl",
-        /// Larger than the way out allows (ICMP fragmentation needed was sent).
+        /// Larger than the way out allows (ICMP fragmentation needed was sent, except for
+        /// ICMP).
         DropTooBig = 16 => "drop_too_big",
         /// The same client port already has a route to that node and port through another
         /// service, and no other node is free: replies could not be told apart.
@@ -241,5 +244,7 @@ codes! {
         /// A back-end node's reply whose route has ended: sent on untouched it would show the client
         /// the node's own address.
         DropStaleReply = 18 => "drop_stale_reply",
+        /// ICMP errors translated and sent to a back-end node or a client.
+        ForwardIcmp = 19 => "forward_icmp",
     }
 }

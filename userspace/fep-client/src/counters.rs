@@ -35,7 +35,7 @@ impl Group {
 /// The group of a counter.
 pub const fn group(counter: Counter) -> Group {
     match counter {
-        Counter::ForwardRequest | Counter::ForwardReply => Group::Forwarded,
+        Counter::ForwardRequest | Counter::ForwardReply | Counter::ForwardIcmp => Group::Forwarded,
         Counter::RouteAllocated | Counter::RouteExpired | Counter::RouteDeleted => Group::Routes,
         Counter::PassForeign
         | Counter::PassMalformed
@@ -62,10 +62,12 @@ pub const fn meaning(counter: Counter) -> &'static str {
         Counter::RouteAllocated => "new clients",
         Counter::RouteExpired => "routes that ended by their timeout",
         Counter::RouteDeleted => "routes of failed or removed backends, or flushed",
-        Counter::PassForeign => "not IPv4 TCP or UDP, or not for this host",
+        Counter::PassForeign => {
+            "not IPv4 TCP or UDP (or ICMP errors about them), or not for this host"
+        }
         Counter::PassMalformed => "truncated, inconsistent or with a wrong checksum",
         Counter::PassFragment => "IPv4 fragments",
-        Counter::PassNoService => "to no service",
+        Counter::PassNoService => "to no service, or ICMP errors about no route",
         Counter::PassNoRoute => "TCP in the middle of a connection that has no route",
         Counter::PassSourceRoute => "source-routed",
         Counter::DropNoBackend => "the service has no backend that takes new clients",
@@ -78,6 +80,7 @@ pub const fn meaning(counter: Counter) -> &'static str {
             "client port in use through another service, replies would be ambiguous"
         }
         Counter::DropStaleReply => "replies of a backend whose route has ended",
+        Counter::ForwardIcmp => "ICMP errors sent to a backend or a client",
     }
 }
 
