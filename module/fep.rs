@@ -13,6 +13,7 @@ mod control;
 mod draft;
 mod dump;
 mod hook;
+mod icmp;
 mod index;
 mod node;
 mod route;

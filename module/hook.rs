@@ -40,8 +40,10 @@ impl Ingress for NetState {
         let packet = match parse(skb.head(), skb.len()) {
             Parsed::Packet(packet) => packet,
             Parsed::Pass(counter) => return self.pass(cx, skb, counter),
+            Parsed::Icmp => return self.icmp(cx, skb),
             Parsed::Need(bytes) => match parse_scattered(&skb, bytes) {
-                Ok(packet) => packet,
+                Ok(Some(packet)) => packet,
+                Ok(None) => return self.icmp(cx, skb),
                 Err(counter) => return self.pass(cx, skb, counter),
             },
         };
@@ -49,9 +51,9 @@ impl Ingress for NetState {
     }
 }
 
-/// Parses a packet whose headers are not in one piece.
+/// Parses a packet whose headers are not in one piece. `None` for an ICMP message.
 #[cold]
-fn parse_scattered(skb: &RxSkb<'_>, mut bytes: usize) -> Result<Packet, Counter> {
+fn parse_scattered(skb: &RxSkb<'_>, mut bytes: usize) -> Result<Option<Packet>, Counter> {
     let mut buffer = [0u8; HEADERS_MAX];
     loop {
         let head = buffer
@@ -59,7 +61,8 @@ fn parse_scattered(skb: &RxSkb<'_>, mut bytes: usize) -> Result<Packet, Counter>
             .and_then(|buffer| skb.copy_head(buffer))
             .ok_or(Counter::PassMalformed)?;
         match parse(head, skb.len()) {
-            Parsed::Packet(packet) => return Ok(packet),
+            Parsed::Packet(packet) => return Ok(Some(packet)),
+            Parsed::Icmp => return Ok(None),
             Parsed::Pass(counter) => return Err(counter),
             // It only ever asks for more, and for no more than the buffer has.
             Parsed::Need(more) if more > bytes => bytes = more,
@@ -84,7 +87,7 @@ fn header_is_intact(skb: &RxSkb<'_>, packet: &Packet) -> bool {
 impl NetState {
     /// Counts a packet.
     #[inline]
-    fn count(&self, cx: &RxContext<'_>, counter: Counter, packets: u32) {
+    pub(crate) fn count(&self, cx: &RxContext<'_>, counter: Counter, packets: u32) {
         add(
             self.counters.local(cx),
             counter as usize,
@@ -93,7 +96,12 @@ impl NetState {
     }
 
     #[inline]
-    fn pass<'a>(&self, cx: &RxContext<'_>, skb: RxSkb<'a>, counter: Counter) -> Verdict<'a> {
+    pub(crate) fn pass<'a>(
+        &self,
+        cx: &RxContext<'_>,
+        skb: RxSkb<'a>,
+        counter: Counter,
+    ) -> Verdict<'a> {
         self.count(cx, counter, 1);
         Verdict::Pass(skb)
     }

@@ -5,6 +5,7 @@
 use crate::node::Backend;
 use fep_core::{
     flow::RouteView,
+    icmp::Quote,
     packet::{Packet, Protocol},
     tcp::Tracker,
     timeout::stamp_due,
@@ -89,6 +90,24 @@ impl Route {
             && self.node_port == packet.source_port
             && self.client_port == packet.destination_port
             && self.protocol == packet.protocol
+    }
+
+    /// Whether an error quotes a request of this route, as the node got it.
+    pub(crate) fn requested(&self, quote: &Quote) -> bool {
+        self.client == quote.source
+            && self.node == quote.destination
+            && self.client_port == quote.source_port
+            && self.node_port == quote.destination_port
+            && self.protocol == quote.protocol
+    }
+
+    /// Whether an error quotes a reply of this route, as the client was to get it.
+    pub(crate) fn replied(&self, quote: &Quote) -> bool {
+        self.vip == quote.source
+            && self.client == quote.destination
+            && self.vip_port == quote.source_port
+            && self.client_port == quote.destination_port
+            && self.protocol == quote.protocol
     }
 
     /// Whether a reply of `backend` to the client that sent `packet` would be taken for one on this

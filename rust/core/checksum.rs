@@ -50,6 +50,13 @@ impl Delta {
         Self(self.0.wrapping_add(!old as u32).wrapping_add(new as u32))
     }
 
+    /// Both changes together: at most 32768 words.
+    #[inline]
+    pub const fn and(self, other: Self) -> Self {
+        // OVERFLOW: As in `word`.
+        Self(self.0.wrapping_add(other.0))
+    }
+
     /// With the two words `old`, an address, replaced by `new`.
     #[inline]
     pub const fn address(self, old: u32, new: u32) -> Self {

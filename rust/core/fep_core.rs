@@ -10,6 +10,7 @@
 //! | Module | Decides |
 //! |---|---|
 //! | [`packet`] | whether a packet is one the filter handles, and where its fields are |
+//! | [`icmp`] | the same for ICMP errors, and the bytes that leave |
 //! | [`hash`] | the hash bucket of a client |
 //! | [`flow`] | whether a packet uses its route, replaces it, or allocates one |
 //! | [`tcp`] | what a TCP segment does to the state of a route |
@@ -38,6 +39,7 @@ mod address;
 pub mod checksum;
 pub mod flow;
 pub mod hash;
+pub mod icmp;
 mod identity;
 pub mod packet;
 pub mod rewrite;

@@ -108,6 +108,13 @@ pub const fn on_reply(
     }
 }
 
+/// Whether an ICMP error about a packet of a route is translated (RFC 5508, 4): while the route is
+/// good for other packets. An error changes nothing of it, or forged ones could keep it.
+#[inline]
+pub const fn takes_error(view: &RouteView, now: u32, timeouts: &Timeouts) -> bool {
+    !view.is_over(now, timeouts)
+}
+
 /// What a request for a service does when its client has no route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnMiss {
@@ -205,6 +212,7 @@ mod tests {
                 assert_eq!(request == OnRequest::Replace, over, "{tracker:?} {seconds}");
                 assert_eq!(reply == OnReply::Ignore, over, "{tracker:?} {seconds}");
                 assert_eq!(sweep(&view, now, &SECONDS), over, "{tracker:?} {seconds}");
+                assert_eq!(takes_error(&view, now, &SECONDS), !over, "{tracker:?}");
             }
         }
     }
@@ -227,6 +235,7 @@ mod tests {
                     OnReply::Ignore
                 );
                 assert!(sweep(&view, now, &SECONDS));
+                assert!(!takes_error(&view, now, &SECONDS));
             }
         }
     }

@@ -13,15 +13,17 @@ use crate::checksum;
 
 /// Bytes of an IPv4 header without options (RFC 791, 3.1).
 pub(crate) const IP_HEADER: usize = 20;
+/// The protocol number of ICMP (RFC 792).
+pub(crate) const PROTOCOL_ICMP: u8 = 1;
 /// Bytes of a TCP header without options (RFC 9293, 3.1).
 const TCP_HEADER: u16 = 20;
 /// Bytes of a UDP header (RFC 768).
 const UDP_HEADER: u16 = 8;
 
 /// "Don't fragment", in the flags and offset field (RFC 791, 3.1).
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments" and the fragment offset: zero in a whole packet.
-const FRAGMENT: u16 = 0x3fff;
+pub(crate) const FRAGMENT: u16 = 0x3fff;
 
 /// IPv4 option: end of the list (RFC 791, 3.1).
 const OPTION_END: u8 = 0;
@@ -153,6 +155,8 @@ pub enum Parsed {
     /// So many bytes from the IPv4 header on must be linear to decide. More than there were, and
     /// no more than the packet has.
     Need(usize),
+    /// An ICMP message: for [`parse_error`](crate::icmp::parse_error).
+    Icmp,
     /// Not for the filter: passed on untouched and counted.
     Pass(Counter),
 }
@@ -191,7 +195,11 @@ pub fn parse(head: &[u8], len: usize) -> Parsed {
         return Parsed::Pass(Counter::PassMalformed);
     }
     let Some(protocol) = Protocol::from_number(ip[9]) else {
-        return Parsed::Pass(Counter::PassForeign);
+        return if ip[9] == PROTOCOL_ICMP {
+            Parsed::Icmp
+        } else {
+            Parsed::Pass(Counter::PassForeign)
+        };
     };
 
     let total_len = u16::from_be_bytes([ip[2], ip[3]]);
@@ -251,7 +259,7 @@ pub fn parse(head: &[u8], len: usize) -> Parsed {
 
 /// Walks the options of an IPv4 header (RFC 791, 3.1).
 #[inline]
-fn check_options(mut options: &[u8]) -> Result<(), Counter> {
+pub(crate) fn check_options(mut options: &[u8]) -> Result<(), Counter> {
     while let Some((&kind, rest)) = options.split_first() {
         options = match kind {
             OPTION_END => return Ok(()),

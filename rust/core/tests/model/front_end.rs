@@ -143,6 +143,7 @@ impl FrontEnd {
                     assert!(linear < need && need <= bytes.len());
                     linear = need;
                 }
+                Parsed::Icmp => return Verdict::Ended(Counter::PassForeign),
                 Parsed::Pass(counter) => return Verdict::Ended(counter),
             }
         };

@@ -2,7 +2,9 @@
 
 //! Packets: what is read from them, and what becomes of them.
 
+mod icmp;
 mod reference;
+mod report;
 mod rules;
 mod scapy;
 mod translate;

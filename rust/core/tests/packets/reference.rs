@@ -150,6 +150,7 @@ fn check(bytes: &[u8]) {
                     (linear, asked) = (need, asked + 1);
                 }
                 Parsed::Packet(packet) => break Ok(packet),
+                Parsed::Icmp => break Err(Counter::PassForeign),
                 Parsed::Pass(counter) => break Err(counter),
             }
         };

@@ -11,6 +11,8 @@ use crate::wire::Wire;
 pub(crate) fn verdict(bytes: &[u8]) -> Result<Packet, Counter> {
     match parse(bytes, bytes.len()) {
         Parsed::Packet(packet) => Ok(packet),
+        // The filter reads on; see icmp.rs.
+        Parsed::Icmp => Err(Counter::PassForeign),
         Parsed::Pass(counter) => Err(counter),
         Parsed::Need(need) => panic!("needs {need} of {}", bytes.len()),
     }

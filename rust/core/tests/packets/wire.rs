@@ -110,7 +110,7 @@ impl Wire {
 }
 
 /// The one's complement sum of bytes, by division.
-fn ones_sum(bytes: &[u8]) -> u16 {
+pub(crate) fn ones_sum(bytes: &[u8]) -> u16 {
     let sum: u64 = bytes
         .chunks(2)
         .map(|word| u64::from(word[0]) * 256 + word.get(1).map_or(0, |&low| u64::from(low)))
