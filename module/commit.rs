@@ -3,7 +3,8 @@
 //! Transactions: all operations of a commit or none.
 
 use crate::{
-    draft::{Draft, Plan, Refusal},
+    draft::{Draft, Refusal},
+    plan::Plan,
     state::{default_limit, Config, Hook, NetState},
 };
 use fep_core::validate::{change, Change};

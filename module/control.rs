@@ -80,6 +80,8 @@ impl Control {
             Some((0, Reason::BadOpCount))
         } else {
             let ops = read_ops(commit.ops, commit.count as usize)?;
+            // A caller who cannot be told the outcome must hear of that before anything changes.
+            write(argument, &commit)?;
             let dry_run = commit.flags & FLAG_DRY_RUN != 0;
             let committed = self.state.commit(&self.net, &ops, dry_run, commit.expect);
             commit.generation = committed.generation;

@@ -7,13 +7,12 @@
 
 use crate::{
     index::Index,
-    node::{Backend, ServiceShared},
-    snapshot::{service_hash, Member, ServiceVersion, Snapshot},
+    node::Backend,
+    snapshot::{service_hash, ServiceVersion, Snapshot},
 };
 use fep_core::{
     hash::HashKey,
     validate::{Change, Node, NodePattern, Service},
-    wrr::Slot,
 };
 use fep_uapi::{Reason, Scheduler, BACKENDS_MAX, SERVICES_MAX, TIMEOUTS};
 use kernel::{alloc::AllocError, prelude::*, sync::Arc};
@@ -39,36 +38,36 @@ impl From<Error> for Refusal {
     }
 }
 
-type Outcome<T = ()> = Result<T, Refusal>;
+pub(crate) type Outcome<T = ()> = Result<T, Refusal>;
 
 /// A back-end node in the making.
-struct DraftMember {
+pub(crate) struct DraftMember {
     /// The node as it is, unless it is new.
-    backend: Option<Arc<Backend>>,
-    node: Node,
-    serial: u32,
-    weight: u32,
-    failed: bool,
+    pub(crate) backend: Option<Arc<Backend>>,
+    pub(crate) node: Node,
+    pub(crate) serial: u32,
+    pub(crate) weight: u32,
+    pub(crate) failed: bool,
     /// Its routes have to go: it failed.
-    ended: bool,
+    pub(crate) ended: bool,
 }
 
 /// The new contents of a service.
-struct Contents {
-    scheduler: Scheduler,
-    timeouts: [u32; TIMEOUTS],
-    members: KVVec<DraftMember>,
-    next_serial: u32,
+pub(crate) struct Contents {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) timeouts: [u32; TIMEOUTS],
+    pub(crate) members: KVVec<DraftMember>,
+    pub(crate) next_serial: u32,
 }
 
 /// A service in the making.
-struct DraftService {
-    id: Service,
+pub(crate) struct DraftService {
+    pub(crate) id: Service,
     /// The service as it is, unless it is new.
-    base: Option<Arc<ServiceVersion>>,
+    pub(crate) base: Option<Arc<ServiceVersion>>,
     /// Its new contents, if they change.
-    contents: Option<Contents>,
-    removed: bool,
+    pub(crate) contents: Option<Contents>,
+    pub(crate) removed: bool,
 }
 
 impl DraftService {
@@ -117,11 +116,16 @@ impl DraftService {
 
 /// A draft of the next configuration.
 pub(crate) struct Draft {
-    services: KVVec<DraftService>,
+    pub(crate) services: KVVec<DraftService>,
     index: Index,
-    live: u32,
-    next_serial: u32,
-    key: HashKey,
+    pub(crate) live: u32,
+    pub(crate) next_serial: u32,
+    pub(crate) key: HashKey,
+    /// The configuration that is changed.
+    base: Arc<Snapshot>,
+    /// Nodes that the operations add, as addresses with the protocol of their service.
+    added: KVVec<Service>,
+    by_added: Index,
     pub(crate) limit: Option<u32>,
     /// Nodes all of whose routes have to go, because they failed or were removed.
     pub(crate) ended: KVVec<Arc<Backend>>,
@@ -129,17 +133,9 @@ pub(crate) struct Draft {
     pub(crate) retired: KVVec<Arc<Backend>>,
 }
 
-/// What a draft becomes: all that is to be published.
-pub(crate) struct Plan {
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) next_serial: u32,
-    /// Services that are new or change, with their schedulers' slots.
-    pub(crate) edited: KVVec<(Arc<ServiceVersion>, KVVec<Slot>)>,
-}
-
 impl Draft {
     /// A draft of `snapshot`, for `ops` operations. Sleeps.
-    pub(crate) fn new(snapshot: &Snapshot, next_serial: u32, ops: usize) -> Outcome<Self> {
+    pub(crate) fn new(snapshot: &Arc<Snapshot>, next_serial: u32, ops: usize) -> Outcome<Self> {
         let count = snapshot.services.len();
         let most = count.checked_add(ops).ok_or(Reason::NoMemory)?;
         let key = snapshot.key;
@@ -163,6 +159,9 @@ impl Draft {
             live: count as u32,
             next_serial,
             key,
+            base: snapshot.clone(),
+            added: KVVec::new(),
+            by_added: Index::with_capacity(ops)?,
             limit: None,
             ended: KVVec::new(),
             retired: KVVec::new(),
@@ -239,6 +238,9 @@ impl Draft {
         if self.position(&id).is_some() {
             return Err(Reason::ServiceExists.into());
         }
+        if self.is_node(&id) {
+            return Err(Reason::BackendIsVip.into());
+        }
         if self.live >= SERVICES_MAX {
             return Err(Reason::TooManyServices.into());
         }
@@ -263,6 +265,24 @@ impl Draft {
             });
         self.live = self.live.saturating_add(1);
         Ok(())
+    }
+
+    /// Whether a node of any service has that protocol, address and port.
+    fn is_node(&self, node: &Service) -> bool {
+        let hash = service_hash(&self.key, node);
+        let was = self.base.is_node(node.protocol, node.address, node.port);
+        let added = |at: u32| self.added.get(at as usize) == Some(node);
+        if !was && self.by_added.find(hash, added).is_none() {
+            return false;
+        }
+        // It was, or has been added: see whether it still is.
+        let pattern = NodePattern {
+            address: node.address,
+            port: Some(node.port),
+        };
+        self.services.iter().any(|service| {
+            !service.removed && service.id.protocol == node.protocol && service.has(&pattern)
+        })
     }
 
     fn remove_service(&mut self, id: &Service) -> Outcome {
@@ -315,6 +335,11 @@ impl Draft {
             ended: false,
         };
         contents.members.push(member, GFP_KERNEL_ACCOUNT)?;
+        // CAST: At most one for each operation.
+        let at = self.added.len() as u32;
+        self.added.push(vip, GFP_KERNEL_ACCOUNT)?;
+        self.by_added
+            .insert(service_hash(&self.key, &vip), at, |_| false);
         Ok(())
     }
 
@@ -359,72 +384,4 @@ impl Draft {
             Err(Reason::NoSuchBackend.into())
         }
     }
-
-    /// Builds everything that is to be published. Sleeps.
-    pub(crate) fn plan(&mut self, generation: u64) -> Outcome<Plan> {
-        let mut services = KVVec::with_capacity(self.live as usize, GFP_KERNEL_ACCOUNT)?;
-        let mut edited = KVVec::new();
-        let mut next_serial = self.next_serial;
-        for draft in self.services.iter_mut().filter(|draft| !draft.removed) {
-            let Some(contents) = draft.contents.take() else {
-                if let Some(base) = &draft.base {
-                    services.push(base.clone(), GFP_KERNEL_ACCOUNT)?;
-                }
-                continue;
-            };
-            let shared = match &draft.base {
-                Some(base) => base.shared.clone(),
-                None => {
-                    let serial = next_serial;
-                    next_serial = serial.checked_add(1).ok_or(Reason::TooManyServices)?;
-                    ServiceShared::new(draft.id, serial)?
-                }
-            };
-            for backend in contents.members.iter().filter(|member| member.ended) {
-                if let Some(backend) = &backend.backend {
-                    self.ended.push(backend.clone(), GFP_KERNEL_ACCOUNT)?;
-                }
-            }
-            let version = version(shared, contents)?;
-            let slots = version.slots()?;
-            edited.push((version.clone(), slots), GFP_KERNEL_ACCOUNT)?;
-            services.push(version, GFP_KERNEL_ACCOUNT)?;
-        }
-        Ok(Plan {
-            snapshot: Snapshot::new(generation, self.key, services)?,
-            next_serial,
-            edited,
-        })
-    }
-}
-
-/// Makes the new version of a service.
-fn version(shared: Arc<ServiceShared>, contents: Contents) -> Outcome<Arc<ServiceVersion>> {
-    let mut members = KVVec::with_capacity(contents.members.len(), GFP_KERNEL_ACCOUNT)?;
-    for draft in contents.members.iter() {
-        let backend = match &draft.backend {
-            Some(backend) => backend.clone(),
-            None => Backend::new(shared.clone(), draft.node, draft.serial, &contents.timeouts)?,
-        };
-        // Publishing raises the generation of a node whose routes have to go.
-        let generation = backend
-            .generation
-            .get()
-            .wrapping_add(u32::from(draft.ended));
-        let member = Member {
-            backend,
-            weight: draft.weight,
-            failed: draft.failed,
-            generation,
-        };
-        members.push(member, GFP_KERNEL_ACCOUNT)?;
-    }
-    let version = ServiceVersion {
-        shared,
-        scheduler: contents.scheduler,
-        timeouts: contents.timeouts,
-        members,
-        next_serial: contents.next_serial,
-    };
-    Ok(Arc::new(version, GFP_KERNEL_ACCOUNT)?)
 }

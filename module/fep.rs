@@ -16,6 +16,7 @@ mod hook;
 mod icmp;
 mod index;
 mod node;
+mod plan;
 mod route;
 mod snapshot;
 mod state;

@@ -35,7 +35,7 @@ pub const fn client_hash(key: &HashKey, protocol: Protocol, address: u32, port: 
     const LENGTH: u64 = 8 << 56;
     let [k0, k1] = key.0;
     // CAST: widening; `u64::from` is not const.
-    let word = (protocol.number() as u64) << 48 | (port as u64) << 32 | address as u64;
+    let word = ((protocol.number() as u64) << 48) | ((port as u64) << 32) | address as u64;
     let [v0, v1, v2, v3] = round([
         k0 ^ 0x736f_6d65_7073_6575,
         k1 ^ 0x646f_7261_6e64_6f6d,

@@ -3,6 +3,7 @@
 #include "helpers.h"
 
 #include "dst.c"
+#include "forward.c"
 #include "gso.c"
 #include "icmp.c"
 #include "if_vlan.c"

@@ -19,6 +19,13 @@ struct dst_entry *fep_helper_dst_check(struct dst_entry *dst);
 unsigned int fep_helper_dst_mtu(const struct dst_entry *dst);
 int fep_helper_dst_output(struct net *net, struct sk_buff *skb);
 
+/* forward.c */
+void fep_helper_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
+void fep_helper_skb_set_transport_header(struct sk_buff *skb, int offset);
+void fep_helper_skb_set_dev(struct sk_buff *skb, struct net_device *dev);
+void fep_helper_skb_forward_reset(struct sk_buff *skb);
+void fep_helper_kfree_skb_netfilter(struct sk_buff *skb);
+
 /* gso.c */
 unsigned int fep_helper_skb_gso_segs(const struct sk_buff *skb);
 bool fep_helper_skb_gso_fits(const struct sk_buff *skb, unsigned int mtu);
@@ -78,14 +85,9 @@ bool fep_helper_fatal_signal_pending(void);
 bool fep_helper_skb_is_ipv4(const struct sk_buff *skb);
 bool fep_helper_skb_is_host(const struct sk_buff *skb);
 bool fep_helper_skb_csum_partial(const struct sk_buff *skb, int start);
-void fep_helper_skb_set_transport_header(struct sk_buff *skb, int offset);
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb);
 int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len);
 int fep_helper_skb_cow_head(struct sk_buff *skb, unsigned int headroom);
-void fep_helper_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
-void fep_helper_skb_set_dev(struct sk_buff *skb, struct net_device *dev);
-void fep_helper_skb_forward_reset(struct sk_buff *skb);
-void fep_helper_kfree_skb_netfilter(struct sk_buff *skb);
 
 /* workqueue.c */
 void fep_helper_init_delayed_work(struct delayed_work *work, work_func_t func);

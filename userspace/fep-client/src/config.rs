@@ -66,7 +66,7 @@ pub struct Backend {
 
 /// A node's share of the new clients, relative to the other weights of its service; 0 drains it.
 ///
-/// The largest is [`WEIGHT_MAX`](fep_uapi::WEIGHT_MAX); the kernel checks it.
+/// The largest is [`WEIGHT_MAX`]; the kernel checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Weight(pub u32);

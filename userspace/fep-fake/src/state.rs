@@ -101,6 +101,9 @@ impl State {
                 if self.entry(service).is_ok() {
                     return Err(Reason::ServiceExists);
                 }
+                if self.is_node(service) {
+                    return Err(Reason::BackendIsVip);
+                }
                 if reaches(self.entries.len(), SERVICES_MAX) {
                     return Err(Reason::TooManyServices);
                 }
@@ -183,6 +186,18 @@ impl State {
             .iter_mut()
             .find(|entry| entry.service == service)
             .ok_or(Reason::NoSuchService)
+    }
+
+    /// Whether a node of any service has that protocol, address and port.
+    fn is_node(&self, vip: Service) -> bool {
+        let node = Node {
+            address: vip.address,
+            port: vip.port,
+        };
+        self.entries.iter().any(|entry| {
+            let nodes = &mut entry.backends.iter().map(|backend| backend.node);
+            entry.service.protocol == vip.protocol && nodes.any(|other| other == node)
+        })
     }
 
     fn backend(&mut self, service: Service, node: Node) -> Result<&mut Backend, Reason> {
