@@ -125,7 +125,7 @@ mod tests {
     fn client_hash_agrees_with_the_standard_library() {
         // Rust's default hasher is SipHash-1-3 with key 0.
         let mut hasher = DefaultHasher::new();
-        hasher.write_u64(17 << 48 | 0x5678 << 32 | 0x0a00_0001);
+        hasher.write_u64((17 << 48) | (0x5678 << 32) | 0x0a00_0001);
         let hash = client_hash(&HashKey([0; 2]), Protocol::Udp, 0x0a00_0001, 0x5678);
         assert_eq!(hash, hasher.finish() as u32);
     }

@@ -304,7 +304,10 @@ fn header_checksum() {
         assert!(header_checksum_ok(&bytes[..header_len], &packet));
         assert!(!header_checksum_ok(&bytes[..header_len - 1], &packet));
         for bit in 0..header_len * 8 {
-            let changed = with(bytes.clone(), &[(bit / 8, bytes[bit / 8] ^ (1 << (bit % 8)))]);
+            let changed = with(
+                bytes.clone(),
+                &[(bit / 8, bytes[bit / 8] ^ (1 << (bit % 8)))],
+            );
             assert!(!header_checksum_ok(&changed, &packet), "bit {bit}");
         }
         assert!(header_checksum_ok(
