@@ -3,6 +3,7 @@
 """The limit of the allocated-route table, and the timeouts that end routes."""
 
 import os
+import struct
 import sys
 import time
 
@@ -10,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import fep_packet as packet  # noqa: E402
 from fep_abi import op  # noqa: E402
-from fep_clients import TCP, UDP, Clients, chosen, client_address, request, segment  # noqa: E402
+from fep_clients import OTHER, TCP, UDP, Clients, chosen, client_address, request, segment  # noqa: E402
 from fep_packet import ACK, FIN, RST, SYN, ether  # noqa: E402
 from fep_test import case, check, equal, finish, load_module, unload_module, wait_for  # noqa: E402
 from fep_wire import IN_MAC, Wire, node, node_mac  # noqa: E402
@@ -175,6 +176,37 @@ def use_and_change(wire):
         equal([s.timeouts for s in fep.dump("services") if s.service == UDP], [(0,) * 5], "timeouts as set")
 
 
+def crowded_table(wire):
+    """As many buckets as the limit was when the table was made, and a limit that was raised since."""
+    fep = wire.fep
+    with case("the list of a table with far more routes than buckets is whole, in any size of page"):
+        fep.add_service(OTHER, [(node(1), 54)])
+        fep.commit(op("limit_set", limit=200_000))
+        buckets = fep.status().buckets
+        check(buckets <= 1024, f"{buckets} buckets")
+        # A bucket has some 73 of them.
+        count = 75_000
+        template = request(CLIENTS.next, OTHER)
+        before = fep.counters()
+        for number in range(count):
+            # Without UDP checksum; that of the header follows from the address.
+            address = 0xC6130000 + (number >> 12)
+            head = template[14:24] + b"\0\0" + struct.pack("!I", address) + template[30:34]
+            wire.client.send(template[:14] + head[:10] + struct.pack("!H", packet.checksum(head)) + head[12:]
+                             + struct.pack("!H", 1024 + (number & 4095)) + template[36:])
+            if number % 400 == 399:
+                wire.settle()
+                wire.nodes.take_fast()
+        wire.settle()
+        equal(fep.counters()["route_allocated"] - before["route_allocated"], count, "routes allocated")
+        for capacity in (64, 100, 4096):
+            raw = fep.dump("routes", service=OTHER, capacity=capacity, raw=True)
+            clients = {record[24:48] for record in raw}
+            equal((len(raw), len(clients)), (count, count), f"routes listed in pages of {capacity}, different ones")
+        equal(fep.flush(service=OTHER), count, "deleted")
+        fep.commit(op("service_del", OTHER))
+
+
 def parameter(wire):
     with case("the limit of new namespaces is a parameter of the module"):
         for tap in (wire.passed_out, wire.passed_in):
@@ -199,6 +231,7 @@ def main():
     room_after_timeouts(wire)
     timeouts(wire)
     use_and_change(wire)
+    crowded_table(wire)
     parameter(wire)
     finish()
 
