@@ -87,26 +87,6 @@ def races(wire):
     fep.commit(op("service_del", UDP))
 
 
-def races_for_the_last_place(wire):
-    fep = wire.fep
-    fep.add_service(UDP, [(node(n), 53) for n in (1, 2, 3, 4)])
-    fep.commit(op("limit_set", limit=99))
-    with case("two processors want the last place of the table: one gets it"):
-        both = mmap.mmap(-1, mmap.PAGESIZE)
-        clients = Clients(40_000)
-        for turn in range(20):
-            both[:16] = bytes(16)
-            # After 49 pairs one place is left.
-            pids = [racer(wire, cpu, both, clients.take(60)) for cpu in (0, 1)]
-            for pid in pids:
-                equal(os.waitpid(pid, 0)[1], 0, "status of a racer")
-            wait_for(lambda turn=turn: fep.counters()["drop_table_full"] >= (turn + 1) * 21, "everybody else refused")
-            equal(len(collect(wire.nodes, 99)), 99, f"requests at the nodes, turn {turn}")
-            equal((fep.status().routes, len(fep.routes())), (99, 99), f"routes, turn {turn}")
-            equal(fep.flush(), 99, "deleted")
-    fep.commit(op("service_del", UDP), op("limit_set", limit=100_000))
-
-
 def churn(fep, stop, done, itself):
     """Changes everything but the service under test, over and over; `itself`: what changes nothing of it."""
     turn = 0
@@ -196,7 +176,6 @@ def main():
     load_module("routes_limit=100000")
     wire = Wire()
     races(wire)
-    races_for_the_last_place(wire)
     wire.fe.ip("link add spare0 type dummy")
     changes_under_traffic(wire, itself=False)
     changes_under_traffic(wire, itself=True)
