@@ -126,37 +126,63 @@ impl NetState {
     }
 
     /// Allocated routes that have not ended. A page ends between two buckets, so that what comes and
-    /// goes elsewhere in the meantime neither hides nor repeats an entry. (Only a bucket with more
-    /// entries than a page is cut short; the smallest page has 64.)
+    /// goes elsewhere in the meantime neither hides nor repeats an entry.
+    ///
+    /// A bucket with more entries than a page goes on in the next: the cursor has how many entries at
+    /// its end are still to come, since new ones are put in front. Nothing is missed; an entry may
+    /// be repeated when others of that bucket end meanwhile.
     pub(crate) fn dump_routes(
         &self,
         from: u64,
         capacity: usize,
         filter: &Filter,
     ) -> Result<Page<RouteRecord>> {
+        const LEFT_BITS: u32 = 24;
         let generation = self.config.lock().snapshot.generation;
         let mut page = Page::new(capacity, from, generation)?;
-        let mut bucket = u32::try_from(from).map_err(|_| EINVAL)?;
+        let mut bucket = u32::try_from(from >> LEFT_BITS).map_err(|_| EINVAL)?;
+        let mut left = from & ((1 << LEFT_BITS) - 1);
         while bucket < self.routes.bucket_count() {
+            let start = u64::from(bucket) << LEFT_BITS;
             let before = page.records.len();
-            let next = u64::from(bucket).saturating_add(1);
+            let whole = left == 0;
             let guard = rcu::read_lock();
             let now = ticks();
-            let mut fits = true;
+            let mut length = 0u64;
+            self.routes
+                .for_each_in_bucket(bucket, &guard, |_| length = length.saturating_add(1));
+            let skip = if whole {
+                0
+            } else {
+                length.saturating_sub(left)
+            };
+            let mut seen = 0u64;
+            let mut full = false;
             self.routes.for_each_in_bucket(bucket, &guard, |route| {
+                seen = seen.saturating_add(1);
+                if full || seen <= skip {
+                    return;
+                }
                 let shown = filter.matches(&route.backend.service.id, &route.backend.node)
                     && !sweep(&route.view(), now, &route.backend.timeouts());
-                fits = fits && (!shown || page.push(capacity, route_record(route, now), next));
+                if shown && !page.push(capacity, route_record(route, now), start) {
+                    full = true;
+                    left = length.saturating_sub(seen).saturating_add(1);
+                }
             });
             drop(guard);
-            if !fits && before != 0 {
-                page.records.truncate(before);
-                page.cursor = u64::from(bucket);
+            if full {
+                page.cursor = start;
+                if before != 0 && whole {
+                    page.records.truncate(before);
+                } else {
+                    page.cursor = start | left.min((1 << LEFT_BITS) - 1);
+                }
                 return Ok(page);
             }
-            page.end = true;
-            page.cursor = next;
+            left = 0;
             bucket = bucket.wrapping_add(1);
+            page.cursor = u64::from(bucket) << LEFT_BITS;
             if bucket % GIVE_WAY == 0 {
                 give_way();
             }

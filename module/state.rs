@@ -27,7 +27,8 @@ use kernel::{
     sync::{atomic::Relaxed, Arc, Mutex},
 };
 
-/// Hash buckets: at least and at most.
+/// Hash buckets: at least and at most. There are as many as the limit is when the first service is
+/// added; a limit that is raised later makes chains longer, never wrong.
 const BUCKETS_MIN: u32 = 1 << 10;
 const BUCKETS_MAX: u32 = 1 << 22;
 
