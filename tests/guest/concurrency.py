@@ -17,7 +17,7 @@ from fep_clients import NODE_OF_MAC, OTHER, UDP, Clients, Flood, serve, traffic 
 from fep_test import case, check, equal, finish, load_module, note, wait_for  # noqa: E402
 from fep_wire import Wire, node  # noqa: E402
 
-RACES = 10_000
+RACES = 4000
 STEADY = 4000
 
 
