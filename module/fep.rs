@@ -33,7 +33,7 @@ module! {
     params: {
         routes_limit: u32 {
             default: 1_048_576,
-            description: "Limit of allocated routes of a new network namespace",
+            description: "Limit of allocated routes of a new network namespace, 1 to 134217728",
         },
     },
 }

@@ -176,6 +176,11 @@ impl NetState {
         if !header_is_intact(&skb, packet) {
             return self.pass(cx, skb, Counter::PassMalformed);
         }
+        // A client that claims to be this host would capture the replies to the host's own
+        // connections with nodes. The host's stack drops such martians.
+        if !cx.net().is_foreign_host(packet.source) {
+            return self.pass(cx, skb, Counter::PassForeign);
+        }
         if packet.ttl <= 1 {
             // Nothing that goes no further makes a route.
             service.shared.count(cx, Counter::DropTtl);

@@ -38,6 +38,8 @@ bool fep_helper_skb_is_of_vlan(const struct sk_buff *skb);
 
 /* Constants that bindgen cannot see. */
 static const u32 FEP_CONST_TICKS_PER_SECOND = HZ;
+static const unsigned int FEP_CONST_ADDRESS_LOCAL = RTN_LOCAL;
+static const unsigned int FEP_CONST_ADDRESS_UNICAST = RTN_UNICAST;
 static const int FEP_CONST_XMIT_CN = NET_XMIT_CN;
 static const unsigned int FEP_CONST_ACCEPT = NF_ACCEPT;
 static const unsigned int FEP_CONST_STOLEN = NF_STOLEN;
@@ -48,7 +50,7 @@ static const unsigned long FEP_CONST_EVENT_UNREGISTER = NETDEV_UNREGISTER;
 /* net_namespace.c */
 struct net *fep_helper_current_net(void);
 void fep_helper_get_net(struct net *net);
-bool fep_helper_net_has_address(struct net *net, __be32 addr);
+unsigned int fep_helper_net_address_type(struct net *net, __be32 addr);
 void fep_helper_put_net(struct net *net);
 void **fep_helper_net_slot(struct net *net, unsigned int id);
 struct user_namespace *fep_helper_net_user_ns(struct net *net);

@@ -17,9 +17,9 @@ struct dst_entry *fep_helper_route_output(struct net *net, __be32 daddr, __be32 
 	return IS_ERR(rt) ? ERR_CAST(rt) : &rt->dst;
 }
 
-bool fep_helper_net_has_address(struct net *net, __be32 addr)
+unsigned int fep_helper_net_address_type(struct net *net, __be32 addr)
 {
-	return inet_addr_type(net, addr) == RTN_LOCAL;
+	return inet_addr_type(net, addr);
 }
 
 bool fep_helper_route_is_unicast(const struct dst_entry *dst)

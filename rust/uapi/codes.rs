@@ -210,7 +210,7 @@ codes! {
         RouteExpired = 3 => "route_expired",
         /// Routes deleted because their node failed or was removed, or by a flush.
         RouteDeleted = 4 => "route_deleted",
-        /// Not IPv4, not addressed to this host's link layer, or neither TCP nor UDP
+        /// From an address of this host, or a broadcast address (martian); not IPv4, not addressed to this host's link layer, or neither TCP nor UDP
         /// nor an ICMP error about them.
         PassForeign = 5 => "pass_foreign",
         /// IPv4 header or transport header truncated, inconsistent or with a wrong checksum.

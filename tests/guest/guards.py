@@ -33,6 +33,42 @@ def front_end_reaches_its_nodes(lab):
         equal(lab.fep.counters()["drop_stale_reply"], before["drop_stale_reply"], "drop_stale_reply")
 
 
+def martian_clients(lab):
+    with case("clients that claim to be the host make no routes, and do not disturb its connections"):
+        raw = lab.c.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        before = lab.fep.counters()
+        own = "10.0.1.1"
+        for source in (own, VIP, "192.0.2.1", "192.0.2.255", "10.0.1.255"):
+            for port in range(40000, 40004):
+                raw.sendto(syn(source, port), (VIP, 0))
+        wait_for(lambda: lab.fep.counters()["pass_foreign"] - before["pass_foreign"] >= 20, "martians counted")
+        after = lab.fep.counters()
+        equal(after["route_allocated"], before["route_allocated"], "route_allocated")
+        for port in range(40000, 40004):
+            direct = lab.fe.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            direct.settimeout(3)
+            direct.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            direct.bind((own, port))
+            direct.connect((node(1), 80))
+            direct.close()
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def syn(source, port):
+    """A SYN to the web service from any source; the kernel completes the IP header's checksum."""
+    addresses = socket.inet_aton(source) + socket.inet_aton(VIP)
+    tcp = struct.pack("!HHIIBBHHH", port, 80, 1, 0, 5 << 4, 2, 1024, 0, 0)
+    total = checksum(addresses + struct.pack("!HH", 6, len(tcp)) + tcp)
+    tcp = tcp[:16] + struct.pack("!H", total) + tcp[18:]
+    return struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0) + addresses + tcp
+
+
 def failed_and_restored_at_once(lab):
     with case("a node that fails and is restored in one commit serves again"):
         lab.fep.commit(op("backend_fail", WEB, (node(1), 0)), op("backend_restore", WEB, (node(1), 0)))
@@ -161,6 +197,7 @@ def main():
         TcpMirror(lab.b[number], 80, name)
     lab.fep.add_service(WEB, [(node(1), 80), (node(2), 80)])
     front_end_reaches_its_nodes(lab)
+    martian_clients(lab)
     failed_and_restored_at_once(lab)
     dead_neighbour(lab)
     limits_of_containers()
