@@ -21,6 +21,9 @@ use tree::Node;
 
 pub use write::to_toml;
 
+/// What some editors write before a text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// A configuration and the text that it comes from.
 #[derive(Debug)]
 pub struct Document {
@@ -90,12 +93,16 @@ impl Mistake {
 }
 
 impl Document {
-    /// Reads a configuration: JSON where the text begins with a brace, else TOML.
+    /// Reads a configuration: JSON where the text begins with a brace, else TOML. A byte order mark
+    /// before it means nothing, and is not counted as a column.
     ///
     /// # Errors
     ///
     /// The first mistake in it.
-    pub fn parse(text: String) -> Result<Self, FileError> {
+    pub fn parse(mut text: String) -> Result<Self, FileError> {
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.remove(0);
+        }
         let parsed = Self::read(&text);
         match parsed {
             Ok((config, tree)) => Ok(Self { config, text, tree }),
@@ -116,28 +123,32 @@ impl Document {
         match config.check_unique() {
             Ok(()) => Ok((config, tree)),
             Err(duplicate) => {
-                let offset = locate(&tree, duplicate.place).unwrap_or(0);
+                let offset = locate(&tree, duplicate.place).map_or(0, |node| node.start);
                 Err(Mistake::at(offset, duplicate.to_string()))
             }
         }
     }
 
-    /// Where in the text something of the configuration is.
-    pub fn position(&self, place: Place) -> Option<Position> {
-        locate(&self.tree, place).map(|offset| Position::of(&self.text, offset))
+    /// Where in the text something of the configuration is: the value that the keys lead to from
+    /// the place, as far as they are in the text.
+    pub fn position(&self, place: Place, keys: &[&str]) -> Option<Position> {
+        let mut node = locate(&self.tree, place)?;
+        for inner in keys {
+            node = node.get(inner).unwrap_or(node);
+        }
+        Some(Position::of(&self.text, node.start))
     }
 }
 
-/// The offset of a place.
-fn locate(tree: &Node, place: Place) -> Option<usize> {
-    let node = match place {
-        Place::Device(device) => tree.get("devices")?.index(device)?,
-        Place::Limit => tree.get("limit")?,
-        Place::Service(service) => tree.get("services")?.index(service)?,
+/// The value at a place.
+fn locate(tree: &Node, place: Place) -> Option<&Node> {
+    match place {
+        Place::Device(device) => tree.get("devices")?.index(device),
+        Place::Limit => tree.get("limit"),
+        Place::Service(service) => tree.get("services")?.index(service),
         Place::Backend(service, backend) => {
             let service = tree.get("services")?.index(service)?;
-            service.get("backends")?.index(backend)?
+            service.get("backends")?.index(backend)
         }
-    };
-    Some(node.start)
+    }
 }

@@ -31,6 +31,32 @@ impl Refusal {
         self.reason.map_or("unknown", Reason::name)
     }
 
+    /// The keys that lead from the change's place in a configuration to the value that broke the
+    /// rule; none where no single value did.
+    pub fn keys(&self) -> Vec<&'static str> {
+        let (Some(reason), Some(change)) = (self.reason, &self.change) else {
+            return Vec::new();
+        };
+        match reason {
+            Reason::TimeoutTooLong => {
+                let name = self.long_timeout().map(|(name, _)| name);
+                std::iter::once("timeouts").chain(name).collect()
+            }
+            Reason::BadScheduler => vec!["scheduler"],
+            Reason::WeightTooLarge => vec!["weight"],
+            Reason::BadFamily
+            | Reason::FamilyUnsupported
+            | Reason::BadProtocol
+            | Reason::PortZero
+            | Reason::AddressNotUnicast
+            | Reason::BackendIsVip => match change.backend() {
+                Some(_) => vec!["addr"],
+                None => vec!["key"],
+            },
+            _ => Vec::new(),
+        }
+    }
+
     /// What the sentence is about.
     fn subject(&self, reason: Reason) -> String {
         let Some(change) = &self.change else {
@@ -88,7 +114,12 @@ impl Refusal {
                 _ => format!("the weight is above the limit {WEIGHT_MAX}"),
             },
             Reason::BadScheduler => "the module does not know the scheduler".to_owned(),
-            Reason::TimeoutTooLong => self.long_timeout(),
+            Reason::TimeoutTooLong => match self.long_timeout() {
+                Some((name, seconds)) => {
+                    format!("timeout {name} of {seconds} s is above the limit {TIMEOUT_MAX} s")
+                }
+                None => format!("a timeout is above the limit {TIMEOUT_MAX} s"),
+            },
             Reason::ServiceExists => "it is there already".to_owned(),
             Reason::NoSuchService => "there is no such service".to_owned(),
             Reason::BackendExists => "it is there already".to_owned(),
@@ -138,20 +169,15 @@ impl Refusal {
         }
     }
 
-    fn long_timeout(&self) -> String {
-        let timeouts = match &self.change {
-            Some(Change::ServiceAdd { timeouts, .. } | Change::ServiceSet { timeouts, .. }) => {
-                timeouts.named()
-            }
-            _ => Default::default(),
+    /// The first timeout that is above the limit.
+    fn long_timeout(&self) -> Option<(&'static str, u32)> {
+        let (Change::ServiceAdd { timeouts, .. } | Change::ServiceSet { timeouts, .. }) =
+            self.change.as_ref()?
+        else {
+            return None;
         };
-        let long = timeouts.iter().find(|(_, seconds)| *seconds > TIMEOUT_MAX);
-        match long {
-            Some((name, seconds)) => {
-                format!("timeout {name} of {seconds} s is above the limit {TIMEOUT_MAX} s")
-            }
-            None => format!("a timeout is above the limit {TIMEOUT_MAX} s"),
-        }
+        let mut named = timeouts.named().into_iter();
+        named.find(|(_, seconds)| *seconds > TIMEOUT_MAX)
     }
 }
 

@@ -178,36 +178,40 @@ impl Settings {
 #[derive(Debug, Subcommand)]
 pub enum Backend {
     /// Add a backend to a service
-    Add(Weighted),
-    /// Set the weight of a backend
-    Set(Weighted),
-    /// Remove a backend from a service, and its routes
-    Del {
-        /// The service
-        #[arg(value_name = "PROTO/VIP:PORT")]
-        service: ServiceSpec,
-        /// The backend; the port is that of the service unless given
-        #[arg(value_name = "BEP[:PORT]")]
-        backend: NodeSpec,
+    Add {
+        /// Which.
+        #[command(flatten)]
+        member: Member,
+        /// Share of the new clients, 0 to 65535; 0 drains
+        #[arg(long, value_name = "N", default_value = "1", value_parser = weight, allow_negative_numbers = true)]
+        weight: Weight,
     },
+    /// Set the weight of a backend
+    Set {
+        /// Which.
+        #[command(flatten)]
+        member: Member,
+        /// Share of the new clients, 0 to 65535; 0 drains
+        #[arg(long, value_name = "N", value_parser = weight, allow_negative_numbers = true)]
+        weight: Weight,
+    },
+    /// Remove a backend from a service, and its routes
+    Del(Member),
     /// Mark a backend failed: all its routes are deleted, it gets no clients
     Fail(Marked),
     /// Take the mark away
     Restore(Marked),
 }
 
-/// A backend and its weight.
+/// A backend of a service.
 #[derive(Debug, Args)]
-pub struct Weighted {
+pub struct Member {
     /// The service
     #[arg(value_name = "PROTO/VIP:PORT")]
     pub service: ServiceSpec,
     /// The backend; the port is that of the service unless given
     #[arg(value_name = "BEP[:PORT]")]
     pub backend: NodeSpec,
-    /// Share of the new clients, 0 to 65535; 0 drains
-    #[arg(long, value_name = "N", default_value = "1", value_parser = weight, allow_negative_numbers = true)]
-    pub weight: Weight,
 }
 
 /// A backend to mark.

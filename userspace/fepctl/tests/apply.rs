@@ -136,6 +136,20 @@ fn a_dump_changes_nothing() {
 }
 
 #[test]
+fn a_byte_order_mark_means_nothing() {
+    let place = Place::new();
+    for text in ["{\"limit\":5000}", "limit = 5001"] {
+        let changes = place.pipe(&["apply", "-f", "-"], &format!("\u{feff}{text}"));
+        assert!(changes.ok().starts_with("limit set 500"), "{text}");
+    }
+    for text in ["{\"x\":1}", " x = 1"] {
+        let error = place.pipe(&["apply", "-f", "-"], &format!("\u{feff}{text}"));
+        let error = error.error(Exit::BadInput);
+        assert!(error.contains(":1:2: unknown field `x`"), "{error}");
+    }
+}
+
+#[test]
 fn mistakes_in_a_file_have_a_place() {
     let place = Place::with_web();
     let before = place.run(&["dump"]).ok();
@@ -201,15 +215,27 @@ fn rules_of_the_kernel_have_a_place_too() {
         (
             "[[services]]\nkey = \"tcp/10.0.0.100:80\"\nbackends = [\n  { addr = \"10.1.0.2:80\", \
              weight = 70000 },\n]\n",
-            "4:3",
+            "4:36",
             Exit::Refused,
             "backend 10.1.0.2:80 of tcp/10.0.0.100:80: weight 70000 is above the limit 65535",
         ),
         (
             "limit = 5\n\n[[services]]\nkey = \"tcp/127.0.0.1:80\"\n",
-            "3:1",
+            "4:7",
             Exit::Refused,
             "service tcp/127.0.0.1:80: the address is not that of one host",
+        ),
+        (
+            "[[services]]\nkey = \"tcp/10.0.0.5:80\"\ntimeouts={syn=900000}\n",
+            "3:15",
+            Exit::Refused,
+            "service tcp/10.0.0.5:80: timeout syn of 900000 s is above the limit",
+        ),
+        (
+            "[[services]]\nkey = \"tcp/10.0.0.100:80\"\nbackends = [{ addr = \"224.0.0.1:80\" }]",
+            "3:22",
+            Exit::Refused,
+            "backend 224.0.0.1:80 of tcp/10.0.0.100:80: the address is not that of one host",
         ),
         (
             "limit = 0",
@@ -225,7 +251,7 @@ fn rules_of_the_kernel_have_a_place_too() {
         ),
         (
             "{ \"services\": [ { \"key\": \"tcp/[2001:db8::1]:80\" } ] }",
-            "1:17",
+            "1:26",
             Exit::Refused,
             "service tcp/[2001:db8::1]:80: IPv6 is not supported by this version",
         ),

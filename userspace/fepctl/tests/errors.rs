@@ -74,6 +74,7 @@ fn what_the_command_line_gets_wrong() {
             "not a whole number from 0",
         ),
         (&["service", "set", WEB], "nothing to set"),
+        (&["backend", "set", WEB, A], "--weight <N>"),
         (
             &["backend", "add", WEB, "10.1.0.x"],
             "\"10.1.0.x\" is not an IP address",
@@ -192,7 +193,7 @@ fn what_is_not_there() {
             "service tcp/10.0.0.100:81: there is no such",
         ),
         (
-            &["backend", "set", WEB, "10.1.0.9"],
+            &["backend", "set", WEB, "10.1.0.9", "--weight", "1"],
             "backend 10.1.0.9:80 of tcp/10.0.0.100:80: there is",
         ),
         (
@@ -269,6 +270,12 @@ fn what_is_there_already() {
 fn without_privilege() {
     let place = Place::with_web();
     place.kernel.take_privilege();
+    let list = place.run(&["route", "list", "--json"]);
+    assert_eq!(
+        (list.exit, list.out.as_str()),
+        (Exit::NotPermitted, ""),
+        "not the half of a list"
+    );
     for arguments in [
         &["service", "del", WEB][..],
         &["route", "list"],

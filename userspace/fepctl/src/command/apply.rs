@@ -48,7 +48,7 @@ fn apply(
                 .change
                 .as_ref()
                 .and_then(|change| document.config.place_of(change))
-                .and_then(|place| document.position(place)),
+                .and_then(|place| document.position(place, &refusal.keys())),
             _ => None,
         };
         match error {

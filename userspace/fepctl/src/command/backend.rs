@@ -5,7 +5,7 @@
 use fep_client::{Change, NodeAddr, NodePattern, ServiceKey};
 
 use super::{outcome, resolve};
-use crate::cli::{Backend, Marked, Weighted};
+use crate::cli::{Backend, Marked, Member};
 use crate::failure::Failure;
 use crate::services_file::PortNames;
 use crate::Context;
@@ -13,29 +13,26 @@ use crate::Context;
 pub(super) fn run(command: &Backend, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let ports = context.ports();
     let change = match command {
-        Backend::Add(typed) => {
-            let (service, backend) = weighted(ports, typed)?;
+        Backend::Add { member, weight } => {
+            let (service, backend) = resolved(ports, member)?;
             Change::BackendAdd {
                 service,
                 backend,
-                weight: typed.weight,
+                weight: *weight,
             }
         }
-        Backend::Set(typed) => {
-            let (service, backend) = weighted(ports, typed)?;
+        Backend::Set { member, weight } => {
+            let (service, backend) = resolved(ports, member)?;
             Change::BackendSet {
                 service,
                 backend,
-                weight: typed.weight,
+                weight: *weight,
                 was: None,
             }
         }
-        Backend::Del { service, backend } => {
-            let service = resolve::service(ports, service)?;
-            Change::BackendDel {
-                service,
-                backend: resolve::node(ports, backend, &service)?,
-            }
+        Backend::Del(member) => {
+            let (service, backend) = resolved(ports, member)?;
+            Change::BackendDel { service, backend }
         }
         Backend::Fail(typed) => {
             let (service, backend) = marked(ports, typed)?;
@@ -50,7 +47,7 @@ pub(super) fn run(command: &Backend, context: &mut Context<'_, '_>) -> Result<()
     outcome::print(&done, context)
 }
 
-fn weighted(ports: PortNames<'_>, typed: &Weighted) -> Result<(ServiceKey, NodeAddr), Failure> {
+fn resolved(ports: PortNames<'_>, typed: &Member) -> Result<(ServiceKey, NodeAddr), Failure> {
     let service = resolve::service(ports, &typed.service)?;
     let backend = resolve::node(ports, &typed.backend, &service)?;
     Ok((service, backend))

@@ -43,7 +43,6 @@ fn list(filter: &Filter, limit: u64, context: &mut Context<'_, '_>) -> Result<()
     client.check_filter(filter)?;
     let mut pages = client.routes(filter);
     let mut printer = Printer::new(context.json);
-    printer.begin(context)?;
     let mut count = 0;
     'pages: while let Some(page) = pages.next_page()? {
         for route in page {
@@ -58,7 +57,10 @@ fn list(filter: &Filter, limit: u64, context: &mut Context<'_, '_>) -> Result<()
     printer.end(count, context)
 }
 
-/// Prints routes as they come.
+/// How the JSON of a list begins.
+const OPENING: &str = "{\"routes\":[";
+
+/// Prints routes as they come, and nothing before the first one: the list may be refused.
 struct Printer {
     json: bool,
     first: bool,
@@ -82,13 +84,6 @@ impl Printer {
         }
     }
 
-    fn begin(&mut self, context: &mut Context<'_, '_>) -> Result<(), Failure> {
-        if self.json {
-            write!(context.out(), "{{\"routes\":[")?;
-        }
-        Ok(())
-    }
-
     fn route(&mut self, route: &Route, context: &mut Context<'_, '_>) -> Result<(), Failure> {
         let Route {
             service,
@@ -107,9 +102,9 @@ impl Printer {
                 "idle_seconds": idle.as_secs_f64(),
                 "expires_seconds": expires.as_secs_f64(),
             });
-            let comma = if self.first { "" } else { "," };
+            let before = if self.first { OPENING } else { "," };
             self.first = false;
-            return Ok(write!(context.out(), "{comma}\n{object}")?);
+            return Ok(write!(context.out(), "{before}\n{object}")?);
         }
         let names: [&dyn Display; 4] = [service, client, backend, &state.name()];
         let times = [idle, expires].map(|time| seconds(*time));
@@ -133,7 +128,8 @@ impl Printer {
     fn end(mut self, count: u64, context: &mut Context<'_, '_>) -> Result<(), Failure> {
         self.table_unless_json(context)?;
         if self.json {
-            writeln!(context.out(), "\n],\"count\":{count}}}")?;
+            let before = if self.first { OPENING } else { "" };
+            writeln!(context.out(), "{before}\n],\"count\":{count}}}")?;
         }
         Ok(())
     }
