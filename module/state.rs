@@ -33,7 +33,7 @@ const BUCKETS_MIN: u32 = 1 << 10;
 const BUCKETS_MAX: u32 = 1 << 22;
 
 /// The sweep looks at the whole table in so many runs, one a second.
-const SWEEP_RUNS: u32 = 8;
+const SWEEP_RUNS: u32 = 4;
 
 /// A walk over the table gives way every so many buckets.
 pub(crate) const GIVE_WAY: u32 = 1024;
@@ -185,6 +185,9 @@ impl NetState {
 impl Periodic for NetState {
     /// Sweeps a part of the table, or all of it when it is three quarters full.
     fn run(&self) -> u32 {
+        if self.routes.is_empty() {
+            return TICKS_PER_SECOND;
+        }
         let buckets = self.routes.bucket_count();
         let crowded = self.routes.len() >= self.routes.limit() / 4 * 3;
         let share = if crowded {
