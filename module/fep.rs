@@ -12,6 +12,7 @@ mod compat;
 mod control;
 mod draft;
 mod dump;
+mod exit;
 mod hook;
 mod icmp;
 mod index;
@@ -67,6 +68,7 @@ impl Drop for Barrier {
 
 impl kernel::InPlaceModule for Fep {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        state::check_parameters();
         try_pin_init!(Self {
             // A namespace's data must be there before anybody asks for them, so the order of
             // initialisation is the reverse of that of dropping.

@@ -6,7 +6,8 @@
 //! sleeps. A packet is parsed, finds its route, and leaves translated; or it goes on untouched.
 
 use crate::{
-    node::{add, Backend, Way},
+    exit::{covered, Exit, Sent},
+    node::{add, Way},
     route::Route,
     snapshot::{Choice, ServiceVersion},
     state::NetState,
@@ -15,13 +16,13 @@ use fep_core::{
     flow::{on_miss, on_reply, on_request, OnMiss, OnReply, OnRequest},
     hash::client_hash,
     packet::{header_checksum_ok, parse, Packet, Parsed},
-    rewrite::{translate, Coverage, Side},
+    rewrite::translate,
 };
 use fep_net::{
     nf::Ingress,
-    route::{reject, Fit, IcmpError, SendError},
+    route::{reject, Fit, IcmpError},
     rx::RxContext,
-    skb::{Consumed, OwnedSkb, RxSkb, Verdict},
+    skb::{OwnedSkb, RxSkb, Verdict},
     table::{InsertError, Inserted},
     time::ticks,
 };
@@ -285,8 +286,7 @@ impl NetState {
         packet: &Packet,
         route: &Route,
         way: Way,
-    ) -> Result<Consumed, (Consumed, Counter)> {
-        let backend: &Backend = &route.backend;
+    ) -> Sent {
         let header_len = usize::from(packet.header_len);
         if packet.ttl <= 1 {
             let consumed = reject(cx, skb, header_len, IcmpError::TimeExceeded);
@@ -295,37 +295,16 @@ impl NetState {
         if skb.trim(usize::from(packet.total_len)).is_err() {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
-        let (side, address, port, destination, path) = match way {
-            Way::In => {
-                let node = &backend.node;
-                let path = backend.route.get(cx, cx.net(), node.address, 0);
-                (
-                    Side::Destination,
-                    node.address,
-                    node.port,
-                    node.address,
-                    path,
-                )
-            }
-            Way::Out => {
-                let path = route.reply.get(cx, cx.net(), route.client, route.vip);
-                (Side::Source, route.vip, route.vip_port, route.client, path)
-            }
-        };
-        let Some(path) = path else {
+        let Some(exit) = Exit::of(cx, route, way) else {
             return Err((skb.drop_packet(), Counter::DropNoOutput));
         };
-        skb.set_transport_header(packet.header_len);
-        let fit = path.fit(&skb, packet.dont_fragment);
+        let fit = exit.fit(&mut skb, packet.header_len, packet.dont_fragment);
         if let Fit::TooBig(mtu) = fit {
             let consumed = reject(cx, skb, header_len, IcmpError::FragmentationNeeded(mtu));
             return Err((consumed, Counter::DropTooBig));
         }
-        let coverage = if skb.checksum_is_partial(packet.header_len) {
-            Coverage::Partial
-        } else {
-            Coverage::Full
-        };
+        let coverage = covered(&skb, packet.header_len);
+        let (side, address, port) = (exit.side, exit.address, exit.port);
         let segments = skb.gso_segments().max(1);
         let len = skb.len();
         let translated = skb
@@ -334,21 +313,13 @@ impl NetState {
         if !translated {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
-        let sent = if fit == Fit::Fragment {
-            path.send_fragmented(skb, cx.net())
-        } else {
-            path.send(skb, destination)
-        };
-        let consumed = sent.map_err(|(consumed, error)| match error {
-            SendError::NoMemory => (consumed, Counter::DropNoMemory),
-            SendError::Dropped => (consumed, Counter::DropNoOutput),
-        })?;
+        let consumed = exit.send(cx, skb, fit)?;
         let counter = match way {
             Way::In => Counter::ForwardRequest,
             Way::Out => Counter::ForwardReply,
         };
         self.count(cx, counter, segments);
-        backend.count_packet(cx, way, segments, len);
+        route.backend.count_packet(cx, way, segments, len);
         Ok(consumed)
     }
 }

@@ -5,17 +5,21 @@
 //! Rare, so kept out of the code that every packet runs through. An error never makes, refreshes or
 //! ends a route, and is never answered with another (RFC 1122, 3.2.2).
 
-use crate::{node::Way, route::Route, state::NetState};
+use crate::{
+    exit::{covered, Exit, Sent},
+    node::Way,
+    route::Route,
+    state::NetState,
+};
 use fep_core::{
     flow::takes_error,
     hash::client_hash,
     icmp::{parse_error, translate_error, ErrorMessage, NotRead, Quote, ERROR_HEADERS_MAX},
-    rewrite::{Coverage, Side},
 };
 use fep_net::{
-    route::{Fit, SendError},
+    route::Fit,
     rx::RxContext,
-    skb::{Consumed, OwnedSkb, RxSkb, Verdict},
+    skb::{OwnedSkb, RxSkb, Verdict},
     time::ticks,
 };
 use fep_uapi::Counter;
@@ -95,52 +99,28 @@ impl NetState {
         error: &ErrorMessage,
         route: &Route,
         way: Way,
-    ) -> Result<Consumed, (Consumed, Counter)> {
+    ) -> Sent {
         if error.ttl <= 1 {
             return Err((skb.drop_packet(), Counter::DropTtl));
         }
         if skb.trim(usize::from(error.total_len)).is_err() {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
-        let (side, address, port, destination, path) = match way {
-            Way::In => {
-                let node = &route.backend.node;
-                let path = route.backend.route.get(cx, cx.net(), node.address, 0);
-                let side = Side::Destination;
-                (side, node.address, node.port, node.address, path)
-            }
-            Way::Out => {
-                let path = route.reply.get(cx, cx.net(), route.client, route.vip);
-                (Side::Source, route.vip, route.vip_port, route.client, path)
-            }
-        };
-        let Some(path) = path else {
+        let Some(exit) = Exit::of(cx, route, way) else {
             return Err((skb.drop_packet(), Counter::DropNoOutput));
         };
-        skb.set_transport_header(error.header_len);
-        let fit = path.fit(&skb, error.dont_fragment);
+        let fit = exit.fit(&mut skb, error.header_len, error.dont_fragment);
         if let Fit::TooBig(_) = fit {
             return Err((skb.drop_packet(), Counter::DropTooBig));
         }
-        let coverage = if skb.checksum_is_partial(error.header_len) {
-            Coverage::Partial
-        } else {
-            Coverage::Full
-        };
+        let coverage = covered(&skb, error.header_len);
+        let (side, address, port) = (exit.side, exit.address, exit.port);
         let translated = skb
             .writable(usize::from(error.rewrite_len))
             .is_some_and(|head| translate_error(head, error, side, address, port, coverage));
         if !translated {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
-        let sent = if fit == Fit::Fragment {
-            path.send_fragmented(skb, cx.net())
-        } else {
-            path.send(skb, destination)
-        };
-        sent.map_err(|(consumed, error)| match error {
-            SendError::NoMemory => (consumed, Counter::DropNoMemory),
-            SendError::Dropped => (consumed, Counter::DropNoOutput),
-        })
+        exit.send(cx, skb, fit)
     }
 }

@@ -78,8 +78,22 @@ pub(crate) struct Config {
 
 /// Limit of the allocated-route table of a new namespace, as the host's administrator chose it.
 pub(crate) fn default_limit() -> u32 {
+    asked_limit().clamp(ROUTES_LIMIT_MIN, ROUTES_LIMIT_MAX)
+}
+
+/// The same as it was written.
+fn asked_limit() -> u32 {
     parameter(crate::module_parameters::routes_limit.value())
-        .clamp(ROUTES_LIMIT_MIN, ROUTES_LIMIT_MAX)
+}
+
+/// Says so where the parameter cannot be had.
+pub(crate) fn check_parameters() {
+    let (asked, limit) = (asked_limit(), default_limit());
+    if asked != limit {
+        pr_warn!(
+            "routes_limit={asked} is outside {ROUTES_LIMIT_MIN} to {ROUTES_LIMIT_MAX}: {limit} is used\n"
+        );
+    }
 }
 
 static NET_ID: PernetId = PernetId::new();
