@@ -137,6 +137,12 @@ impl NetState {
         }
         // The new snapshot has the raised generations: a route that a packet still makes from the old
         // one is dead at birth.
+        // From then on a packet or the sweep may take a dead route out as well as we: count them all.
+        let dead = || {
+            let counts = draft.ended.iter().map(|backend| backend.dead.get());
+            counts.fold(0i32, i32::wrapping_add)
+        };
+        let before = dead();
         for backend in draft.ended.iter() {
             backend.end_routes();
         }
@@ -144,7 +150,8 @@ impl NetState {
         if draft.ended.is_empty() {
             return 0;
         }
-        let deleted = self.delete_routes(|route| !route.is_live());
+        self.delete_routes(|route| !route.is_live());
+        let deleted = u64::from(dead().wrapping_sub(before).unsigned_abs());
         for backend in draft.retired.iter() {
             backend.service.retire(backend);
         }

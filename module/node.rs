@@ -129,6 +129,8 @@ pub(crate) struct Backend {
     pub(crate) route: RouteCache,
     /// Allocated routes.
     pub(crate) routes: OwnLine<Word<i32>>,
+    /// Routes that were taken out because the node had failed or was removed.
+    pub(crate) dead: Word<i32>,
 }
 
 impl Backend {
@@ -152,6 +154,7 @@ impl Backend {
                 traffic: PerCpuCounters::new()?,
                 route: RouteCache::new(),
                 routes: OwnLine(Word::new(0)),
+                dead: Word::new(0),
             },
             GFP_KERNEL_ACCOUNT,
         )?)
@@ -187,6 +190,14 @@ impl Backend {
     #[inline]
     pub(crate) fn route_added(&self) {
         self.routes.atomic().add(1, Relaxed);
+    }
+
+    /// Counts a route that was taken out of the table, a dead one or one whose time was over.
+    pub(crate) fn route_removed(&self, live: bool) {
+        self.routes.atomic().add(-1, Relaxed);
+        if !live {
+            self.dead.atomic().add(1, Relaxed);
+        }
     }
 
     /// Counts a new client.

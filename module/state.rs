@@ -157,14 +157,15 @@ impl NetState {
     /// Counts a route that was taken out of the table. Any context, once for each.
     pub(crate) fn route_ended(&self, route: &Route) {
         let service = &route.backend.service;
-        let (total, of_service) = if route.is_live() {
+        let live = route.is_live();
+        let (total, of_service) = if live {
             (&self.expired, &service.expired)
         } else {
             (&self.deleted, &service.deleted)
         };
         total.atomic().add(1, Relaxed);
         of_service.atomic().add(1, Relaxed);
-        route.backend.routes.atomic().add(-1, Relaxed);
+        route.backend.route_removed(live);
     }
 
     /// Deletes every route that `doomed` names, and returns how many. Process context.
@@ -177,7 +178,7 @@ impl NetState {
                     let service = &route.backend.service;
                     self.deleted.atomic().add(1, Relaxed);
                     service.deleted.atomic().add(1, Relaxed);
-                    route.backend.routes.atomic().add(-1, Relaxed);
+                    route.backend.route_removed(route.is_live());
                 }
                 doomed
             });
