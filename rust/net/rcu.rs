@@ -7,7 +7,7 @@
 use crate::{bindings, rx::RxContext};
 use kernel::sync::{
     atomic::{Atomic, Full, Relaxed},
-    rcu, Arc,
+    Arc,
 };
 
 /// Publishes an [`Arc`]: readers follow it without taking a reference, a writer replaces it whole.
@@ -44,14 +44,6 @@ impl<T> RcuArc<T> {
         let ptr = unsafe { core::ptr::read_volatile(self.current.as_ptr()) };
         // SAFETY: By the type invariant the pointer's reference is dropped only a grace period
         // after it was replaced, and the receive path is an RCU read-side critical section.
-        unsafe { &*ptr }
-    }
-
-    /// The current value, for as long as the RCU read side is locked. Any context.
-    pub fn read_locked<'a>(&'a self, _guard: &'a rcu::Guard) -> &'a T {
-        // SAFETY: As in `read()`.
-        let ptr = unsafe { core::ptr::read_volatile(self.current.as_ptr()) };
-        // SAFETY: As in `read()`; the guard is an RCU read-side critical section.
         unsafe { &*ptr }
     }
 
