@@ -42,6 +42,7 @@ def _arguments():
                         help="set a variable, to this process's value by default")
     parser.add_argument("--allow", action="append", default=[], metavar="REGEX",
                         help="kernel log lines that are no trouble here")
+    parser.add_argument("--plugin", metavar="FILE[,ARG=..]", help="a plugin for QEMU (its -plugin)")
     parser.add_argument("--log", metavar="FILE", help="keep the kernel log there")
     parser.add_argument("--stdin", action="store_true", help="the script reads this standard input")
     parser.add_argument("--shell", action="store_true", help="an interactive shell in place of SCRIPT")
@@ -92,7 +93,8 @@ def _run(args):
         for nic in args.nic:
             lab.network(nic.partition(",")[0])
         machine = lab.guest(args.name, smp=args.smp, mem=args.mem, icount=args.icount, nics=args.nic,
-                            files=files, append=args.append, allow=args.allow, log=args.log)
+                            files=files, append=args.append, allow=args.allow, log=args.log,
+                            plugin=args.plugin)
         if args.timeout:
             def late(*_):
                 log = machine.log.tail() if machine.log else []
