@@ -2,7 +2,7 @@
 #   KERNEL=7.3|7.2|VERSION  which stock kernel      KDIR=DIR  any prepared tree
 #   FEP_CACHE=DIR  where set-up keeps what it makes (~/.cache/fep)
 
-.PHONY: help setup build module userspace demo test test-kernels bench check vm rust-analyzer clean distclean
+.PHONY: help setup build module userspace demo test test-kernels bench bench-profile check vm rust-analyzer clean distclean
 .NOTPARALLEL:
 
 help: ## this list
@@ -22,6 +22,8 @@ test-kernels: ## the guest tests on every supported kernel
 	@scripts/test --every-kernel $(TESTS)
 bench: build ## instructions per packet on each way through a front-end (build/bench.json)
 	@scripts/bench
+bench-profile: build ## where the instructions of a row are (PATH_NAME="fep-nat udp4 request steady")
+	@scripts/bench-profile "$(PATH_NAME)" $(if $(AGAINST),--against "$(AGAINST)")
 check: build ## formatting, lints, budgets; no tests
 	@scripts/check
 vm: build ## a root shell in a guest

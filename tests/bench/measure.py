@@ -26,6 +26,7 @@ class Measurement:
         self.lab = Lab(row.family, 1 if self.reply else NODES)
         self.path = PATHS[row.path](self.lab, row.protocol)
         self.flows = KINDS[row.kind]
+        self.fresh = row.kind == "new"
         self.background = []
 
     def generator(self, reply):
@@ -52,12 +53,17 @@ class Measurement:
             equal([now - was for now, was in zip(self.path.packets(), before)], shares,
                   "packets to each node by the path's own count")
 
-    def timed(self, flows, count):
+    def send(self, count):
+        """Sends so many packets, and no more."""
+        if self.fresh:
+            self.flows = self.flows.block(1)
+        return self.generator(self.reply).send(self.flows, count)
+
+    def timed(self, count):
         """Instructions per packet of one run, in which every packet must arrive."""
-        generator = self.generator(self.reply)
         before = self.path.arrived(self.reply)
         counted = sum(self.path.packets()) if self.path.counts and not self.reply else None
-        sent = generator.send(flows, count)
+        sent = self.send(count)
         arrived = self.path.arrived(self.reply) - before
         equal(arrived, count, "packets that arrived")
         if counted is not None:
@@ -65,21 +71,23 @@ class Measurement:
         self.background.append(1 - sent.instructions / sent.nanoseconds)
         return sent.instructions / count
 
-    def steady(self, count, repetitions):
-        """All flows are known, in both directions where that matters."""
+    def prepare(self):
+        """Makes all flows known, in both directions where that matters, and checks where they go."""
+        if self.fresh:
+            self.verified(False, self.flows)
+            return
         if self.row.path != "drop":
             self.once(False, self.flows)
             if self.reply:
                 self.once(True, self.flows)
             self.verified(self.reply, self.flows)
-        self.timed(self.flows, 1000)
+        self.timed(1000)
         self.background.clear()
-        return [self.timed(self.flows, count) for _ in range(repetitions)]
 
-    def new(self, count):
-        """Every packet is of a flow of its own."""
-        self.verified(False, self.flows.block(1))
-        return [self.timed(self.flows, count)]
+    def run(self, count, repetitions=1):
+        """The costs of a packet in each of the repetitions."""
+        self.prepare()
+        return [self.timed(count) for _ in range(repetitions)]
 
     def close(self):
         self.path.tear_down()
@@ -90,14 +98,12 @@ class Measurement:
 def measured(row, count, repetitions):
     """The row's results. Raises Unavailable when its path is not here, Failure when something is wrong."""
     values, background = [], []
-    for _ in range(repetitions if row.kind == "new" else 1):
+    fresh = row.kind == "new"
+    for _ in range(repetitions if fresh else 1):  # a table is fresh only once
         measurement = Measurement(row)
         try:
             measurement.path.set_up()
-            if row.kind == "new":
-                values += measurement.new(count)
-            else:
-                values += measurement.steady(count, repetitions)
+            values += measurement.run(count, 1 if fresh else repetitions)
         finally:
             measurement.close()
         background += measurement.background

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /*
- * A QEMU plugin that counts how often each instruction of the guest's kernel runs.
+ * A QEMU plugin that counts how often each instruction of the guest's kernel runs, in two phases.
  *
- * out=FILE: written at the end, a line "ADDRESS COUNT" (hexadecimal, decimal) for each instruction of each
- * translated block; an address may be in several.
+ * The guest begins phase N by executing the instruction "nopl 0xfe900000 + N(%rax)"; phase 0, with
+ * which it starts, is not counted.
+ *
+ * out=FILE: written at the end, a line "ADDRESS COUNT1 COUNT2" (hexadecimal, decimal) for each
+ * instruction of each translated block that ran in a phase; an address may be in several.
  * The guest has one processor, so nothing is locked.
  *
  * The plugin interface is declared here as far as it is used, as its documentation has it: QEMU's
@@ -19,6 +22,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define API_VERSION 4
+#define PHASES 3
 
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
@@ -33,23 +37,51 @@ uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
 					  void (*cb)(unsigned int, void *), int flags, void *data);
 
+size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to, size_t size);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
+					    void (*cb)(unsigned int, void *), int flags, void *data);
+
 EXPORT int qemu_plugin_version = API_VERSION;
 
 /* A translated block: it runs from its first to its last instruction, but for faults. */
 struct block {
 	struct block *next;
-	uint64_t count;
+	uint64_t count[PHASES];
 	size_t insns;
 	uint64_t addresses[];
 };
 
 static struct block *blocks;
 static const char *out;
+static uintptr_t phase;
 
 static void executed(unsigned int cpu, void *block)
 {
 	(void)cpu;
-	((struct block *)block)->count++;
+	((struct block *)block)->count[phase]++;
+}
+
+static void begun(unsigned int cpu, void *number)
+{
+	(void)cpu;
+	phase = (uintptr_t)number;
+}
+
+/* Looks for the instructions that begin a phase. */
+static void look_for_marks(struct qemu_plugin_tb *tb)
+{
+	static const unsigned char mark[] = { 0x0f, 0x1f, 0x80 }, rest[] = { 0x00, 0x90, 0xfe };
+
+	for (size_t at = 0; at < qemu_plugin_tb_n_insns(tb); at++) {
+		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, at);
+		unsigned char code[7];
+
+		if (qemu_plugin_insn_data(insn, code, sizeof(code)) == sizeof(code) &&
+		    !memcmp(code, mark, sizeof(mark)) && code[3] < PHASES &&
+		    !memcmp(code + 4, rest, sizeof(rest)))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, begun, 0,
+							       (void *)(uintptr_t)code[3]);
+	}
 }
 
 static void translated(plugin_id id, struct qemu_plugin_tb *tb)
@@ -58,9 +90,11 @@ static void translated(plugin_id id, struct qemu_plugin_tb *tb)
 	struct block *block;
 
 	(void)id;
-	/* The kernel's half of the address space. */
-	if (!(qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, 0)) >> 63))
+	/* The kernel's half of the address space is counted, programs make the marks. */
+	if (!(qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, 0)) >> 63)) {
+		look_for_marks(tb);
 		return;
+	}
 	/* Blocks never move: QEMU keeps pointers to them. */
 	block = calloc(1, sizeof(*block) + insns * sizeof(block->addresses[0]));
 	if (!block)
@@ -84,9 +118,9 @@ static void ended(plugin_id id, void *data)
 		return;
 	}
 	for (struct block *block = blocks; block; block = block->next)
-		for (size_t at = 0; block->count && at < block->insns; at++)
-			fprintf(file, "%" PRIx64 " %" PRIu64 "\n", block->addresses[at],
-				block->count);
+		for (size_t at = 0; (block->count[1] || block->count[2]) && at < block->insns; at++)
+			fprintf(file, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n", block->addresses[at],
+				block->count[1], block->count[2]);
 	fclose(file);
 }
 

@@ -45,3 +45,8 @@ def chosen(patterns):
         if not patterns or any(fnmatch.fnmatch(row.name, f"{pattern}*") for pattern in patterns):
             wanted += [row.ground, row]
     return list(dict.fromkeys(wanted))
+
+
+def named(name):
+    """The row of that name, or None."""
+    return next((row for row in ROWS if row.name == name), None)
