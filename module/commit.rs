@@ -87,8 +87,7 @@ impl NetState {
         }
         let plan = draft.plan(generation.wrapping_add(1)).map_err(whole)?;
         if !plan.snapshot.services.is_empty() {
-            let limit = draft.limit.unwrap_or_else(|| self.routes.limit());
-            let started = self.start(config, limit);
+            let started = self.start(config);
             started.map_err(|error| whole(error.into()))?;
         }
         self.change_devices(net, devices)?;
@@ -125,35 +124,38 @@ impl NetState {
     /// Makes a configuration real. Cannot fail. Returns how many routes were deleted.
     fn publish(&self, config: &mut Config, draft: Draft, plan: Plan) -> u64 {
         if let Some(limit) = draft.limit {
-            self.routes.set_limit(limit);
+            self.limit.set(limit);
         }
         config.next_serial = plan.next_serial;
         config.snapshot = plan.snapshot.clone();
         for (service, slots) in plan.edited {
             drop(service.shared.reschedule(slots));
             for member in service.members.iter() {
-                member.backend.configure(member.weight, &service.timeouts);
+                member
+                    .backend
+                    .state()
+                    .configure(member.weight, &service.timeouts);
             }
         }
         // The new snapshot has the raised generations: a route that a packet still makes from the old
         // one is dead at birth.
         // From then on a packet or the sweep may take a dead route out as well as we: count them all.
         let dead = || {
-            let counts = draft.ended.iter().map(|backend| backend.dead.get());
+            let counts = draft.ended.iter().map(|backend| backend.info().dead.get());
             counts.fold(0i32, i32::wrapping_add)
         };
         let before = dead();
         for backend in draft.ended.iter() {
-            backend.end_routes();
+            backend.state().end_routes();
         }
         self.snapshot.replace(plan.snapshot);
         if draft.ended.is_empty() {
             return 0;
         }
-        self.delete_routes(|route| !route.is_live());
+        self.delete_routes(&|route| !route.live);
         let deleted = u64::from(dead().wrapping_sub(before).unsigned_abs());
         for backend in draft.retired.iter() {
-            backend.service.retire(backend);
+            backend.info().service.retire(backend);
         }
         deleted
     }

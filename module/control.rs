@@ -143,7 +143,7 @@ impl Control {
         let filter = filter(&flush.service, &flush.backend).map_err(|_| EINVAL)?;
         flush.deleted = self
             .state
-            .delete_routes(|route| filter.matches(&route.backend.service.id, &route.backend.node));
+            .delete_routes(&|route| filter.matches(&route.info.service.id, &route.info.node));
         write(argument, &flush)
     }
 }

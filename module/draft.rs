@@ -7,14 +7,14 @@
 
 use crate::{
     index::Index,
-    node::Backend,
+    node::AnyBackend,
     snapshot::{service_hash, ServiceVersion, Snapshot},
 };
 use fep_core::{
     hash::HashKey,
     validate::{Change, Node, NodePattern, Service},
 };
-use fep_uapi::{Reason, Scheduler, BACKENDS_MAX, SERVICES_MAX, TIMEOUTS};
+use fep_uapi::{Method, Reason, Scheduler, BACKENDS_MAX, SERVICES_MAX, TIMEOUTS};
 use kernel::{alloc::AllocError, prelude::*, sync::Arc};
 
 /// Why an operation cannot be applied.
@@ -43,8 +43,9 @@ pub(crate) type Outcome<T = ()> = Result<T, Refusal>;
 /// A back-end node in the making.
 pub(crate) struct DraftMember {
     /// The node as it is, unless it is new.
-    pub(crate) backend: Option<Arc<Backend>>,
+    pub(crate) backend: Option<AnyBackend>,
     pub(crate) node: Node,
+    pub(crate) method: Method,
     pub(crate) serial: u32,
     pub(crate) weight: u32,
     pub(crate) failed: bool,
@@ -80,10 +81,12 @@ impl DraftService {
                 let base = self.base.as_ref().ok_or(Reason::NoSuchService)?;
                 let mut members = KVVec::with_capacity(base.members.len(), GFP_KERNEL_ACCOUNT)?;
                 for member in base.members.iter() {
+                    let info = member.backend.info();
                     let copy = DraftMember {
                         backend: Some(member.backend.clone()),
-                        node: member.backend.node,
-                        serial: member.backend.serial,
+                        node: info.node,
+                        method: info.method,
+                        serial: info.serial,
                         weight: member.weight,
                         failed: member.failed,
                         ended: false,
@@ -108,7 +111,7 @@ impl DraftService {
             (None, Some(base)) => base
                 .members
                 .iter()
-                .any(|m| pattern.matches(&m.backend.node)),
+                .any(|m| pattern.matches(&m.backend.info().node)),
             (None, None) => false,
         }
     }
@@ -128,9 +131,9 @@ pub(crate) struct Draft {
     by_added: Index,
     pub(crate) limit: Option<u32>,
     /// Nodes all of whose routes have to go, because they failed or were removed.
-    pub(crate) ended: KVVec<Arc<Backend>>,
+    pub(crate) ended: KVVec<AnyBackend>,
     /// Those of them that were removed: their traffic is kept with the service.
-    pub(crate) retired: KVVec<Arc<Backend>>,
+    pub(crate) retired: KVVec<AnyBackend>,
 }
 
 impl Draft {
@@ -212,7 +215,8 @@ impl Draft {
                 service,
                 backend,
                 weight,
-            } => self.add_backend(&service, backend, weight),
+                method,
+            } => self.add_backend(&service, backend, weight, method),
             Change::BackendSet {
                 service,
                 backend,
@@ -308,7 +312,7 @@ impl Draft {
         Ok(())
     }
 
-    fn add_backend(&mut self, id: &Service, node: Node, weight: u32) -> Outcome {
+    fn add_backend(&mut self, id: &Service, node: Node, weight: u32, method: Method) -> Outcome {
         let vip = Service {
             protocol: id.protocol,
             address: node.address,
@@ -329,6 +333,7 @@ impl Draft {
         let member = DraftMember {
             backend: None,
             node,
+            method,
             serial,
             weight,
             failed: false,

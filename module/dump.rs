@@ -3,25 +3,26 @@
 //! What administrators see: lists, page by page, and the state of the namespace.
 
 use crate::{
-    node::{Backend, ServiceShared},
-    route::Route,
+    node::ServiceShared,
+    route::{Kind, Route, Seen},
     snapshot::{Member, ServiceVersion},
-    state::{NetState, GIVE_WAY},
+    state::NetState,
 };
+use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
-    flow::sweep,
     timeout::idle,
-    validate::{Filter, Node},
+    validate::Filter, //
 };
 use fep_net::{
     netdev::rtnl_lock,
+    table::Table,
     time::{give_way, ticks, TICKS_PER_SECOND},
 };
 use fep_uapi::{
     BackendRecord, Counter, DeviceRecord, RouteRecord, ServiceId, ServiceRecord, Status, Traffic,
     ABI_MAJOR, ABI_MINOR, COUNTERS, STATE_FAILED,
 };
-use kernel::{prelude::*, sync::rcu};
+use kernel::prelude::*;
 
 /// A page: records, where to go on, and whether that is the end.
 pub(crate) struct Page<T> {
@@ -116,8 +117,8 @@ impl NetState {
             .flat_map(|service| service.members.iter().map(move |member| (service, member)));
         for (service, member) in members {
             let shared = &service.shared;
-            let at = cursor(shared.serial, member.backend.serial).saturating_add(1);
-            let wanted = at > from && filter.matches(&shared.id, &member.backend.node);
+            let at = cursor(shared.serial, member.backend.info().serial).saturating_add(1);
+            let wanted = at > from && filter.matches(&shared.id, &member.backend.info().node);
             if wanted && !page.push(capacity, backend_record(shared, member), at) {
                 break;
             }
@@ -125,67 +126,30 @@ impl NetState {
         Ok(page)
     }
 
-    /// Allocated routes that have not ended. A page ends between two buckets, so that what comes and
-    /// goes elsewhere in the meantime neither hides nor repeats an entry.
-    ///
-    /// A bucket with more entries than a page goes on in the next: the cursor has how many entries at
-    /// its end are still to come, since new ones are put in front. Nothing is missed; an entry may
-    /// be repeated when others of that bucket end meanwhile.
+    /// Allocated routes that have not ended, IPv4 first, in the order of their hashes: that is the
+    /// same whatever comes and goes and however the table is resized meanwhile.
     pub(crate) fn dump_routes(
         &self,
         from: u64,
         capacity: usize,
         filter: &Filter,
     ) -> Result<Page<RouteRecord>> {
-        const LEFT_BITS: u32 = 24;
         let generation = self.config.lock().snapshot.generation;
         let mut page = Page::new(capacity, from, generation)?;
-        let mut bucket = u32::try_from(from >> LEFT_BITS).map_err(|_| EINVAL)?;
-        let mut left = from & ((1 << LEFT_BITS) - 1);
-        while bucket < self.routes.bucket_count() {
-            let start = u64::from(bucket) << LEFT_BITS;
-            let before = page.records.len();
-            let whole = left == 0;
-            let guard = rcu::read_lock();
-            let now = ticks();
-            let mut length = 0u64;
-            self.routes
-                .for_each_in_bucket(bucket, &guard, |_| length = length.saturating_add(1));
-            let skip = if whole {
-                0
-            } else {
-                length.saturating_sub(left)
-            };
-            let mut seen = 0u64;
-            let mut full = false;
-            self.routes.for_each_in_bucket(bucket, &guard, |route| {
-                seen = seen.saturating_add(1);
-                if full || seen <= skip {
-                    return;
+        // CAST: The lower half is the hash.
+        let at = from as u32;
+        match from >> 32 {
+            0 => {
+                if dump_table::<Ipv4Addr>(&self.routes.four, at, capacity, filter, &mut page) {
+                    page.cursor = 1 << 32;
+                    dump_table::<Ipv6Addr>(&self.routes.six, 0, capacity, filter, &mut page);
                 }
-                let shown = filter.matches(&route.backend.service.id, &route.backend.node)
-                    && !sweep(&route.view(), now, &route.backend.timeouts());
-                if shown && !page.push(capacity, route_record(route, now), start) {
-                    full = true;
-                    left = length.saturating_sub(seen).saturating_add(1);
-                }
-            });
-            drop(guard);
-            if full {
-                page.cursor = start;
-                if before != 0 && whole {
-                    page.records.truncate(before);
-                } else {
-                    page.cursor = start | left.min((1 << LEFT_BITS) - 1);
-                }
-                return Ok(page);
             }
-            left = 0;
-            bucket = bucket.wrapping_add(1);
-            page.cursor = u64::from(bucket) << LEFT_BITS;
-            if bucket % GIVE_WAY == 0 {
-                give_way();
+            1 => {
+                dump_table::<Ipv6Addr>(&self.routes.six, at, capacity, filter, &mut page);
             }
+            2 => {}
+            _ => return Err(EINVAL),
         }
         Ok(page)
     }
@@ -199,13 +163,15 @@ impl NetState {
             .iter()
             .map(|service| service.members.len())
             .fold(0usize, usize::saturating_add);
+        let (four, six) = (&self.routes.four, &self.routes.six);
+        let (four, six) = (four.bucket_count(), six.bucket_count());
         let mut status = Status {
             abi_major: ABI_MAJOR,
             abi_minor: ABI_MINOR,
             generation: snapshot.generation,
             routes: u64::from(self.routes.len()),
-            routes_limit: self.routes.limit(),
-            buckets: self.routes.bucket_count(),
+            routes_limit: self.limit.get(),
+            buckets: four.saturating_add(six),
             // CAST: All three have limits far below 2^32.
             services: snapshot.services.len() as u32,
             backends: backends as u32,
@@ -216,7 +182,8 @@ impl NetState {
             *to = *from;
         }
         for (index, counter) in status.counters.iter_mut().enumerate() {
-            *counter = self.counters.sum(index);
+            // Behind the word for the devices.
+            *counter = self.counters.sum(index.saturating_add(1));
         }
         ended(&mut status.counters, self.expired.get(), self.deleted.get());
         status
@@ -275,32 +242,77 @@ fn sum(a: &Traffic, b: &Traffic) -> Traffic {
 }
 
 fn backend_record(shared: &ServiceShared, member: &Member) -> BackendRecord {
-    let backend: &Backend = &member.backend;
+    let info = member.backend.info();
     BackendRecord {
         service: ServiceId::from(shared.id),
-        backend: backend.node.into(),
+        backend: info.node.into(),
         weight: member.weight,
         state: if member.failed { STATE_FAILED } else { 0 },
-        routes: NetState::routes_of(backend),
-        traffic: backend.traffic(),
+        routes: NetState::routes_of(&member.backend),
+        traffic: member.backend.traffic(),
+        method: info.method.code(),
         ..Default::default()
     }
 }
 
-fn route_record(route: &Route, now: u32) -> RouteRecord {
-    let view = route.view();
-    let state = view.tracker.state();
-    let service = &route.backend.service;
-    let idle = idle(now, view.last_used);
-    let timeout = route.backend.timeouts().of(state);
-    let client = Node {
-        address: route.client,
-        port: route.client_port,
-    };
+/// Adds the routes of one family from a hash on. Says whether these are all.
+///
+/// Page by page, whole stretches of hashes: one that does not fit any more is the next page's. One that
+/// fits no page is taken in parts.
+fn dump_table<A: Kind>(
+    table: &Table<Route<A>>,
+    mut at: u32,
+    capacity: usize,
+    filter: &Filter,
+    page: &mut Page<RouteRecord>,
+) -> bool {
+    let family = page.cursor >> 32 << 32;
+    let mut stretches = 0u32;
+    loop {
+        let mut end = table.stretch(at);
+        loop {
+            let before = page.records.len();
+            let now = ticks();
+            let mut full = false;
+            table.retain(at, end, |route| {
+                let seen = route.seen();
+                let shown = filter.matches(&seen.info.service.id, &seen.info.node);
+                if shown && !full && !seen.is_over(now) {
+                    full = !page.push(capacity, route_record(&seen, now), family);
+                }
+                true
+            });
+            if !full {
+                break;
+            }
+            page.records.truncate(before);
+            if before != 0 || at == end {
+                page.cursor = family | u64::from(at);
+                return false;
+            }
+            end = at.saturating_add(end.saturating_sub(at) / 2);
+        }
+        let Some(next) = end.checked_add(1) else {
+            page.cursor = family.saturating_add(1 << 32);
+            return true;
+        };
+        at = next;
+        page.cursor = family | u64::from(at);
+        stretches = stretches.wrapping_add(1);
+        if stretches % 1024 == 0 {
+            give_way();
+        }
+    }
+}
+
+fn route_record(route: &Seen<'_>, now: u32) -> RouteRecord {
+    let state = route.view.tracker.state();
+    let idle = idle(now, route.view.last_used);
+    let timeout = route.state.timeout_of(state);
     RouteRecord {
-        service: ServiceId::from(service.id),
-        client: client.into(),
-        backend: route.backend.node.into(),
+        service: ServiceId::from(route.info.service.id),
+        client: route.client.into(),
+        backend: route.info.node.into(),
         state: state.code(),
         idle_ms: milliseconds(idle),
         expires_ms: milliseconds(timeout.saturating_sub(idle)),

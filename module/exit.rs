@@ -2,12 +2,15 @@
 
 //! The way out for a packet of a route: as what it leaves, and how. Receive path.
 
-use crate::{node::Way, route::Route};
+use crate::{
+    node::Way,
+    route::{Kind, Route},
+};
 use fep_core::rewrite::{Coverage, Side};
 use fep_net::{
     route::{self, Fit, SendError},
     rx::RxContext,
-    skb::{Consumed, OwnedSkb},
+    skb::{Consumed, OwnedSkb, Prepared},
 };
 use fep_uapi::Counter;
 use kernel::prelude::*;
@@ -16,52 +19,60 @@ use kernel::prelude::*;
 pub(crate) type Sent = Result<Consumed, (Consumed, Counter)>;
 
 /// The way out.
-pub(crate) struct Exit<'a> {
-    /// Which address and port are replaced.
-    pub(crate) side: Side,
-    pub(crate) address: u32,
-    pub(crate) port: u16,
-    destination: u32,
-    path: route::Route<'a>,
+pub(crate) struct Exit<'a, A> {
+    destination: A,
+    path: route::Route<'a, A>,
 }
 
-impl<'a> Exit<'a> {
+/// Which end of a packet is replaced on its way.
+#[inline(always)]
+pub(crate) const fn side(way: Way) -> Side {
+    match way {
+        Way::In => Side::Destination,
+        Way::Out => Side::Source,
+    }
+}
+
+impl<'a, A: Kind> Exit<'a, A> {
     /// To the route's node, or back to its client. `None` when there is no way.
-    #[inline]
-    pub(crate) fn of(cx: &'a RxContext<'_>, route: &'a Route, way: Way) -> Option<Self> {
-        match way {
-            Way::In => {
-                let node = &route.backend.node;
-                Some(Self {
-                    side: Side::Destination,
-                    address: node.address,
-                    port: node.port,
-                    destination: node.address,
-                    path: route.backend.route.get(cx, cx.net(), node.address, 0)?,
-                })
+    #[inline(always)]
+    pub(crate) fn of(cx: &'a RxContext<'_>, route: &'a Route<A>, way: Way) -> Option<Self> {
+        let translation = &route.backend.translation;
+        let (cache, destination, source) = match way {
+            Way::In => (&route.backend.way, translation.to_node.address, None),
+            Way::Out => {
+                let vip = translation.to_service.address;
+                (&route.reply, route.client, Some(vip))
             }
-            Way::Out => Some(Self {
-                side: Side::Source,
-                address: route.vip,
-                port: route.vip_port,
-                destination: route.client,
-                path: route.reply.get(cx, cx.net(), route.client, route.vip)?,
-            }),
-        }
+        };
+        Some(Self {
+            destination,
+            path: cache.get(cx, destination, source)?,
+        })
     }
 
-    /// Whether the packet, whose transport header is at `offset`, fits.
-    #[inline]
-    pub(crate) fn fit(&self, skb: &mut OwnedSkb<'_>, offset: u16, dont_fragment: bool) -> Fit {
-        skb.set_transport_header(offset);
+    /// The MTU of the way out, in bytes.
+    #[inline(always)]
+    pub(crate) fn mtu(&self) -> usize {
+        self.path.mtu()
+    }
+
+    /// Whether the packet, which is prepared, fits.
+    #[inline(always)]
+    pub(crate) fn fit(&self, skb: &OwnedSkb<'_>, dont_fragment: bool) -> Fit {
         self.path.fit(skb, dont_fragment)
     }
 
-    /// Sends the translated packet.
-    #[inline]
+    /// Whether who would get the packet has sent it.
+    pub(crate) fn goes_back(&self, skb: &OwnedSkb<'_>) -> bool {
+        self.path.is_from_there(skb, self.destination)
+    }
+
+    /// Sends the packet.
+    #[inline(always)]
     pub(crate) fn send(self, cx: &RxContext<'_>, skb: OwnedSkb<'_>, fit: Fit) -> Sent {
         let sent = if fit == Fit::Fragment {
-            self.path.send_fragmented(skb, cx.net())
+            self.path.send_fragmented(skb, cx)
         } else {
             self.path.send(skb, self.destination)
         };
@@ -72,10 +83,10 @@ impl<'a> Exit<'a> {
     }
 }
 
-/// How much of the checksum of the transport header at `offset` is there.
-#[inline]
-pub(crate) fn covered(skb: &OwnedSkb<'_>, offset: u16) -> Coverage {
-    if skb.checksum_is_partial(offset) {
+/// How much of the checksum of the transport header is there.
+#[inline(always)]
+pub(crate) fn covered(prepared: Prepared) -> Coverage {
+    if prepared.checksum_is_partial() {
         Coverage::Partial
     } else {
         Coverage::Full

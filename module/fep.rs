@@ -45,7 +45,7 @@ const DEVICE_MODE: u16 = 0o666;
 /// The loaded module.
 ///
 /// Fields are dropped in this order: no more callers, no more events, no more namespaces; then
-/// [`Barrier`] waits for the callbacks that freed routes left behind.
+/// [`Barrier`] waits for the callbacks that freed routes left behind, and their memory goes last.
 #[pin_data]
 struct Fep {
     #[pin]
@@ -55,6 +55,7 @@ struct Fep {
     #[pin]
     namespaces: PernetRegistration<state::NetState>,
     barrier: Barrier,
+    slabs: route::Slabs,
 }
 
 /// Waits for RCU callbacks when it is dropped: their code is this module's.
@@ -72,6 +73,7 @@ impl kernel::InPlaceModule for Fep {
         try_pin_init!(Self {
             // A namespace's data must be there before anybody asks for them, so the order of
             // initialisation is the reverse of that of dropping.
+            slabs: route::Slabs::create()?,
             barrier: Barrier,
             namespaces <- PernetRegistration::register(),
             events <- DeviceNotifier::register(),

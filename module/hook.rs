@@ -6,17 +6,19 @@
 //! sleeps. A packet is parsed, finds its route, and leaves translated; or it goes on untouched.
 
 use crate::{
-    exit::{covered, Exit, Sent},
+    exit::{covered, side, Exit, Sent},
     node::{add, Way},
-    route::Route,
+    route::{Kind, Route},
     snapshot::{Choice, ServiceVersion},
     state::NetState,
 };
+use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
-    flow::{on_miss, on_reply, on_request, OnMiss, OnReply, OnRequest},
-    hash::client_hash,
-    packet::{header_checksum_ok, parse, Packet, Parsed},
-    rewrite::translate,
+    address::check_ends,
+    flow::{in_use, on_miss, on_reply, on_request, OnMiss, OnReply, OnRequest},
+    packet::{Packet, Parsed, Protocol, TcpFlags, HEADERS_MAX},
+    rewrite::Coverage,
+    tcp::Direction,
 };
 use fep_net::{
     nf::Ingress,
@@ -24,44 +26,39 @@ use fep_net::{
     rx::RxContext,
     skb::{OwnedSkb, RxSkb, Verdict},
     table::{InsertError, Inserted},
-    time::ticks,
+    time::{ticks, TICKS_PER_SECOND},
 };
 use fep_uapi::Counter;
 use kernel::prelude::*;
 
-/// Longest IPv4 header (60) and TCP header without options (20), in bytes.
-const HEADERS_MAX: usize = 80;
-
 impl Ingress for NetState {
-    #[inline]
+    #[inline(always)]
     fn receive<'a>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>) -> Verdict<'a> {
-        if !skb.is_ipv4_for_host() {
-            return self.pass(cx, skb, Counter::PassForeign);
+        let arrival = skb.arrival();
+        // One of as many devices as a word has bits.
+        let device = 1u64.wrapping_shl(arrival.device());
+        match arrival.ip_version() {
+            4 => self.receive_ip::<Ipv4Addr>(cx, skb, device),
+            6 => self.receive_ip::<Ipv6Addr>(cx, skb, device),
+            _ => self.pass(cx, skb, Counter::PassForeign),
         }
-        let packet = match parse(skb.head(), skb.len()) {
-            Parsed::Packet(packet) => packet,
-            Parsed::Pass(counter) => return self.pass(cx, skb, counter),
-            Parsed::Icmp => return self.icmp(cx, skb),
-            Parsed::Need(bytes) => match parse_scattered(&skb, bytes) {
-                Ok(Some(packet)) => packet,
-                Ok(None) => return self.icmp(cx, skb),
-                Err(counter) => return self.pass(cx, skb, counter),
-            },
-        };
-        self.filter(cx, skb, &packet)
     }
 }
 
 /// Parses a packet whose headers are not in one piece. `None` for an ICMP message.
 #[cold]
-fn parse_scattered(skb: &RxSkb<'_>, mut bytes: usize) -> Result<Option<Packet>, Counter> {
+#[inline(never)]
+fn parse_scattered<A: Kind>(
+    skb: &RxSkb<'_>,
+    mut bytes: usize,
+) -> Result<Option<Packet<A>>, Counter> {
     let mut buffer = [0u8; HEADERS_MAX];
     loop {
         let head = buffer
             .get_mut(..bytes)
             .and_then(|buffer| skb.copy_head(buffer))
             .ok_or(Counter::PassMalformed)?;
-        match parse(head, skb.len()) {
+        match A::parse(head, skb.len()) {
             Parsed::Packet(packet) => return Ok(Some(packet)),
             Parsed::Icmp => return Ok(None),
             Parsed::Pass(counter) => return Err(counter),
@@ -72,28 +69,35 @@ fn parse_scattered(skb: &RxSkb<'_>, mut bytes: usize) -> Result<Option<Packet>, 
     }
 }
 
-/// Whether the IPv4 header's checksum is right: no route is made for a damaged packet.
-fn header_is_intact(skb: &RxSkb<'_>, packet: &Packet) -> bool {
+/// Whether the IP header's checksum is right: no route is made for a damaged packet.
+fn header_is_intact<A: Kind>(skb: &RxSkb<'_>, packet: &Packet<A>) -> bool {
     let mut buffer = [0u8; HEADERS_MAX];
     let len = usize::from(packet.header_len);
     if skb.head().len() >= len {
-        return header_checksum_ok(skb.head(), packet);
+        return A::header_is_intact(skb.head(), packet);
     }
     buffer
         .get_mut(..len)
         .and_then(|buffer| skb.copy_head(buffer))
-        .is_some_and(|head| header_checksum_ok(head, packet))
+        .is_some_and(|head| A::header_is_intact(head, packet))
+}
+
+/// The direction of packets that go this way.
+#[inline(always)]
+const fn direction(way: Way) -> Direction {
+    match way {
+        Way::In => Direction::Request,
+        Way::Out => Direction::Reply,
+    }
 }
 
 impl NetState {
     /// Counts a packet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(&self, cx: &RxContext<'_>, counter: Counter, packets: u32) {
-        add(
-            self.counters.local(cx),
-            counter as usize,
-            u64::from(packets),
-        );
+        // Behind the word for the devices.
+        let index = (counter as usize).wrapping_add(1);
+        add(self.counters.local(cx), index, u64::from(packets));
     }
 
     #[inline]
@@ -112,58 +116,232 @@ impl NetState {
         Verdict::Consumed(skb.drop_packet())
     }
 
-    /// Finds the packet's route in either direction.
-    #[inline]
-    fn filter<'a>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>, packet: &Packet) -> Verdict<'a> {
-        let now = ticks();
-        let key = &self.hash_key;
-        let hash = client_hash(key, packet.protocol, packet.source, packet.source_port);
-        if let Some(route) = self.routes.find(cx, hash, |route| route.is_request(packet)) {
-            let view = route.view();
-            let timeouts = route.backend.timeouts();
-            match on_request(&view, packet.protocol, packet.tcp_flags, now, &timeouts) {
-                OnRequest::Use { tracker } => {
-                    let verdict = self.forward(cx, skb, packet, route, Way::In);
-                    route.used(&view, tracker, now);
-                    return verdict;
-                }
-                OnRequest::Replace => self.remove(cx, route),
-            }
-        } else {
-            let client = (packet.destination, packet.destination_port);
-            let back = client_hash(key, packet.protocol, client.0, client.1);
-            let found = self.routes.find(cx, back, |route| route.is_reply(packet));
-            if let Some(route) = found {
-                let view = route.view();
-                let timeouts = route.backend.timeouts();
-                match on_reply(&view, packet.protocol, packet.tcp_flags, now, &timeouts) {
-                    OnReply::Use { tracker } => {
-                        let verdict = self.forward(cx, skb, packet, route, Way::Out);
-                        route.used(&view, tracker, now);
-                        return verdict;
-                    }
-                    OnReply::Ignore => {}
-                }
-            }
-        }
-        self.miss(cx, skb, packet, hash, now)
-    }
-
-    /// A packet without a route: of a new client, of nobody, or too late.
-    fn miss<'a>(
+    /// The fast path: a plain, ordinary packet of a route that is in use, to be translated. What is
+    /// otherwise, anywhere before the first change, leaves it all to [`Self::receive_any`].
+    #[inline(always)]
+    fn receive_ip<'a, A: Kind>(
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
-        packet: &Packet,
-        hash: u32,
+        device: u64,
+    ) -> Verdict<'a> {
+        let [replies, ..] = self.counters.local(cx);
+        if replies.get() & device == 0 {
+            self.receive_way::<A>(cx, skb, device, Way::In)
+        } else {
+            self.receive_way::<A>(cx, skb, device, Way::Out)
+        }
+    }
+
+    /// `way` is what was right for the device's last packet.
+    #[inline(always)]
+    fn receive_way<'a, A: Kind>(
+        &self,
+        cx: &'a RxContext<'_>,
+        skb: RxSkb<'a>,
+        device: u64,
+        way: Way,
+    ) -> Verdict<'a> {
+        let Some(packet) = A::parse_plain(skb.head(), skb.len()) else {
+            return self.receive_any::<A>(cx, skb, device, Some(way));
+        };
+        let Some(route) = self.find(cx, &packet, way) else {
+            return self.receive_any::<A>(cx, skb, device, None);
+        };
+        let now = ticks();
+        let view = route.view();
+        let flags = packet.tcp_flags;
+        let tracker = in_use(&view, direction(way), flags, now, TICKS_PER_SECOND);
+        let ordinary = skb.arrival().is_ordinary() && packet.ttl > 1;
+        let (Some(tracker), true, false) = (tracker, ordinary, route.backend.is_direct()) else {
+            return self.receive_any::<A>(cx, skb, device, Some(way));
+        };
+        // CAST: Widening on every machine that Linux runs on.
+        let len = packet.total_len as usize;
+        let Some(exit) = Exit::of(cx, route, way).filter(|exit| len <= exit.mtu()) else {
+            return self.receive_any::<A>(cx, skb, device, Some(way));
+        };
+        let mut skb = match skb.into_ordinary() {
+            Ok(skb) => skb,
+            Err(skb) => return self.receive_any::<A>(cx, skb, device, Some(way)),
+        };
+        route.track(&view, tracker);
+        let translation = &route.backend.translation;
+        let sent = if skb.trim(len).is_err() {
+            Err((skb.drop_packet(), Counter::DropNoMemory))
+        } else if !A::translate(
+            skb.head_mut(),
+            &packet,
+            side(way),
+            translation,
+            Coverage::Full,
+        ) {
+            Err((skb.drop_packet(), Counter::DropNoMemory))
+        } else {
+            exit.send(cx, skb, Fit::Fits)
+        };
+        match sent {
+            Ok(consumed) => {
+                self.count_sent(cx, route, way, 0, len);
+                Verdict::Consumed(consumed)
+            }
+            Err((consumed, counter)) => self.count_drop(cx, consumed, counter, route),
+        }
+    }
+
+    /// Any packet. `way`: what was right for the device's last packet, or `None` when no route was
+    /// found there.
+    #[inline(never)]
+    fn receive_any<'a, A: Kind>(
+        &self,
+        cx: &'a RxContext<'_>,
+        skb: RxSkb<'a>,
+        device: u64,
+        way: Option<Way>,
+    ) -> Verdict<'a> {
+        let packet = match A::parse(skb.head(), skb.len()) {
+            Parsed::Packet(packet) => packet,
+            Parsed::Pass(counter) => return self.pass(cx, skb, counter),
+            Parsed::Icmp => return self.icmp::<A>(cx, skb),
+            Parsed::Need(bytes) => match parse_scattered::<A>(&skb, bytes) {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return self.icmp::<A>(cx, skb),
+                Err(counter) => return self.pass(cx, skb, counter),
+            },
+        };
+        self.filter(cx, skb, &packet, device, way)
+    }
+
+    /// The hash of the client of a packet that goes that way.
+    #[inline(always)]
+    fn hash<A: Kind>(&self, packet: &Packet<A>, way: Way) -> u32 {
+        let (client, port) = match way {
+            Way::In => (packet.source, packet.source_port),
+            Way::Out => (packet.destination, packet.destination_port),
+        };
+        client.client_hash(&self.hash_key, packet.protocol, port)
+    }
+
+    /// Finds the packet's route, if it goes that way.
+    #[inline(always)]
+    fn find<'a, A: Kind>(
+        &'a self,
+        cx: &'a RxContext<'_>,
+        packet: &Packet<A>,
+        way: Way,
+    ) -> Option<&'a Route<A>> {
+        let hash = self.hash(packet, way);
+        A::table(&self.routes).find(cx, hash, |route| match way {
+            Way::In => route.is_request(packet),
+            Way::Out => route.is_reply(packet),
+        })
+    }
+
+    /// Finds the packet's route in either direction, at first in that of `way`. No packet can go both
+    /// ways: that would be one from a client with an address of this host.
+    fn filter<'a, A: Kind>(
+        &self,
+        cx: &'a RxContext<'_>,
+        skb: RxSkb<'a>,
+        packet: &Packet<A>,
+        device: u64,
+        way: Option<Way>,
+    ) -> Verdict<'a> {
+        let [replies, ..] = self.counters.local(cx);
+        let tried = if replies.get() & device == 0 {
+            Way::In
+        } else {
+            Way::Out
+        };
+        if let Some(way) = way {
+            if let Some(route) = self.find(cx, packet, way) {
+                return self.use_route(cx, skb, packet, route, way);
+            }
+        }
+        let other = match tried {
+            Way::In => Way::Out,
+            Way::Out => Way::In,
+        };
+        let Some(route) = self.find(cx, packet, other) else {
+            return self.miss(cx, skb, packet, ticks());
+        };
+        match other {
+            Way::In => replies.set(replies.get() & !device),
+            Way::Out => replies.set(replies.get() | device),
+        }
+        self.use_route(cx, skb, packet, route, other)
+    }
+
+    /// A packet with a route, if that is still good.
+    fn use_route<'a, A: Kind>(
+        &self,
+        cx: &'a RxContext<'_>,
+        skb: RxSkb<'a>,
+        packet: &Packet<A>,
+        route: &Route<A>,
+        way: Way,
+    ) -> Verdict<'a> {
+        let now = ticks();
+        let view = route.view();
+        let flags = packet.tcp_flags;
+        match in_use(&view, direction(way), flags, now, TICKS_PER_SECOND) {
+            Some(tracker) => route.track(&view, tracker),
+            None if self.revive(cx, packet.protocol, packet.tcp_flags, route, way, now) => {}
+            None => return self.miss(cx, skb, packet, now),
+        }
+        self.forward(cx, skb, packet, route, way)
+    }
+
+    /// The same for a route that was idle for a while, or whose node drains or is gone. Says whether
+    /// it is good; if not, it is not the packet's.
+    #[cold]
+    #[inline(never)]
+    fn revive<A: Kind>(
+        &self,
+        cx: &RxContext<'_>,
+        protocol: Protocol,
+        flags: TcpFlags,
+        route: &Route<A>,
+        way: Way,
+        now: u32,
+    ) -> bool {
+        let view = route.view();
+        let timeout_of = |state| route.backend.state.timeout_of(state);
+        let tracker = match way {
+            Way::In => match on_request(&view, protocol, flags, now, timeout_of) {
+                OnRequest::Use { tracker } => tracker,
+                OnRequest::Replace => {
+                    self.remove(cx, route);
+                    return false;
+                }
+            },
+            Way::Out => match on_reply(&view, protocol, flags, now, timeout_of) {
+                OnReply::Use { tracker } => tracker,
+                OnReply::Ignore => return false,
+            },
+        };
+        route.used(&view, tracker, now);
+        true
+    }
+
+    /// A packet without a route: of a new client, of nobody, or too late.
+    #[inline(never)]
+    fn miss<'a, A: Kind>(
+        &self,
+        cx: &'a RxContext<'_>,
+        skb: RxSkb<'a>,
+        packet: &Packet<A>,
         now: u32,
     ) -> Verdict<'a> {
+        if let Err(counter) = check_ends(packet) {
+            return self.pass(cx, skb, counter);
+        }
         let snapshot = self.snapshot.read(cx);
         let (protocol, port) = (packet.protocol, packet.destination_port);
-        let Some(service) = snapshot.service(protocol, packet.destination, port) else {
+        let Some(service) = snapshot.service(protocol, packet.destination.into(), port) else {
             // A node's reply whose route has ended must not reach the client with the node's own
             // address (F5). What a node answers to this host itself is none of that.
-            if snapshot.is_node(protocol, packet.source, packet.source_port)
+            if snapshot.is_node(protocol, packet.source.into(), packet.source_port)
                 && !cx.net().has_address(packet.destination)
             {
                 return self.drop_packet(cx, skb, Counter::DropStaleReply);
@@ -189,10 +367,10 @@ impl NetState {
             let header_len = usize::from(packet.header_len);
             return Verdict::Consumed(skb.into_owned().map_or_else(
                 |consumed| consumed,
-                |skb| reject(cx, skb, header_len, IcmpError::TimeExceeded),
+                |skb| reject::<A>(cx, skb, header_len, IcmpError::TimeExceeded),
             ));
         }
-        match self.allocate(cx, packet, service, hash, now) {
+        match self.allocate(cx, packet, service, now) {
             Ok(route) => self.forward(cx, skb, packet, route, Way::In),
             Err(counter) => {
                 service.shared.count(cx, counter);
@@ -203,30 +381,36 @@ impl NetState {
 
     /// Allocates a route for a new client (F3). Of two CPUs that try at once, one makes it and the
     /// other uses it.
-    fn allocate<'a>(
+    fn allocate<'a, A: Kind>(
         &'a self,
         cx: &'a RxContext<'_>,
-        packet: &Packet,
+        packet: &Packet<A>,
         service: &ServiceVersion,
-        hash: u32,
         now: u32,
-    ) -> Result<&'a Route, Counter> {
-        let inserted = self.routes.find_or_insert(
+    ) -> Result<&'a Route<A>, Counter> {
+        let hash = self.hash(packet, Way::In);
+        let table = A::table(&self.routes);
+        // Of both families together. Both count before they ask, so they cannot both overlook the
+        // other's last one.
+        let others = || self.routes.len().saturating_sub(table.len());
+        let inserted = table.find_or_insert(
             cx,
             hash,
+            |count| count.saturating_add(others()) <= self.limit.get(),
             |route| route.is_request(packet) && route.is_live(),
             |chain| {
                 let choice = service.schedule(cx, |member| {
-                    !chain.any(|route| route.conflicts(packet, &member.backend) && route.is_live())
+                    let backend = A::backend(&member.backend);
+                    backend.is_some_and(|backend| {
+                        !chain.any(|route| route.conflicts(packet, backend) && route.is_live())
+                    })
                 });
                 match choice {
-                    Choice::Node(member) => Ok(Route::new(
-                        hash,
-                        packet,
-                        member.backend.clone(),
-                        member.generation,
-                        now,
-                    )),
+                    Choice::Node(member) => {
+                        let backend = A::backend(&member.backend).ok_or(Counter::DropNoBackend)?;
+                        let generation = member.generation;
+                        Ok(Route::new(hash, packet, backend.clone(), generation, now))
+                    }
                     Choice::None => Err(Counter::DropNoBackend),
                     Choice::Refused => Err(Counter::DropReplyConflict),
                 }
@@ -236,7 +420,7 @@ impl NetState {
             Ok(Inserted::New(route)) => {
                 self.count(cx, Counter::RouteAllocated, 1);
                 route.backend.count_connection(cx);
-                route.backend.route_added();
+                route.backend.info.route_added();
                 Ok(route)
             }
             Ok(Inserted::Existing(route)) => Ok(route),
@@ -248,78 +432,135 @@ impl NetState {
 
     /// Takes out a route that is over.
     #[cold]
-    fn remove(&self, cx: &RxContext<'_>, route: &Route) {
-        if self.routes.remove(cx, route) {
-            self.route_ended(route);
+    fn remove<A: Kind>(&self, cx: &RxContext<'_>, route: &Route<A>) {
+        if A::table(&self.routes).remove(cx, route) {
+            self.route_ended(&route.seen());
         }
     }
 
-    /// Translates a packet and sends it by its route.
-    #[inline]
-    fn forward<'a>(
+    /// Sends a packet by its route, translated where the node's method is that.
+    fn forward<'a, A: Kind>(
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
-        packet: &Packet,
-        route: &Route,
+        packet: &Packet<A>,
+        route: &Route<A>,
         way: Way,
     ) -> Verdict<'a> {
         let sent = match skb.into_owned() {
+            Ok(skb) if route.backend.is_direct() => self.send_as_is(cx, skb, packet, route, way),
             Ok(skb) => self.translate_and_send(cx, skb, packet, route, way),
             Err(consumed) => Err((consumed, Counter::DropNoMemory)),
         };
         match sent {
             Ok(consumed) => Verdict::Consumed(consumed),
-            Err((consumed, counter)) => {
-                self.count(cx, counter, 1);
-                route.backend.service.count(cx, counter);
-                Verdict::Consumed(consumed)
-            }
+            Err((consumed, counter)) => self.count_drop(cx, consumed, counter, route),
         }
     }
 
-    #[inline]
-    fn translate_and_send<'a>(
+    #[cold]
+    fn count_drop<'a, A: Kind>(
+        &self,
+        cx: &RxContext<'_>,
+        consumed: fep_net::skb::Consumed,
+        counter: Counter,
+        route: &Route<A>,
+    ) -> Verdict<'a> {
+        self.count(cx, counter, 1);
+        route.backend.info.service.count(cx, counter);
+        Verdict::Consumed(consumed)
+    }
+
+    fn translate_and_send<'a, A: Kind>(
         &self,
         cx: &'a RxContext<'_>,
         mut skb: OwnedSkb<'a>,
-        packet: &Packet,
-        route: &Route,
+        packet: &Packet<A>,
+        route: &Route<A>,
         way: Way,
     ) -> Sent {
         let header_len = usize::from(packet.header_len);
         if packet.ttl <= 1 {
-            let consumed = reject(cx, skb, header_len, IcmpError::TimeExceeded);
+            let consumed = reject::<A>(cx, skb, header_len, IcmpError::TimeExceeded);
             return Err((consumed, Counter::DropTtl));
         }
-        if skb.trim(usize::from(packet.total_len)).is_err() {
+        // CAST: Widening on every machine that Linux runs on.
+        if skb.trim(packet.total_len as usize).is_err() {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
         let Some(exit) = Exit::of(cx, route, way) else {
             return Err((skb.drop_packet(), Counter::DropNoOutput));
         };
-        let fit = exit.fit(&mut skb, packet.header_len, packet.dont_fragment);
+        let Ok(prepared) = skb.prepare(packet.rewrite_len, packet.header_len) else {
+            return Err((skb.drop_packet(), Counter::DropNoMemory));
+        };
+        let fit = exit.fit(&skb, packet.dont_fragment);
         if let Fit::TooBig(mtu) = fit {
-            let consumed = reject(cx, skb, header_len, IcmpError::FragmentationNeeded(mtu));
+            let consumed = reject::<A>(cx, skb, header_len, IcmpError::TooBig(mtu));
             return Err((consumed, Counter::DropTooBig));
         }
-        let coverage = covered(&skb, packet.header_len);
-        let (side, address, port) = (exit.side, exit.address, exit.port);
-        let segments = skb.gso_segments().max(1);
         let len = skb.len();
-        let translated = skb
-            .writable(usize::from(packet.rewrite_len))
-            .is_some_and(|head| translate(head, packet, side, address, port, coverage));
-        if !translated {
+        let translation = &route.backend.translation;
+        let head = skb.head_mut();
+        if !A::translate(head, packet, side(way), translation, covered(prepared)) {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
         let consumed = exit.send(cx, skb, fit)?;
+        self.count_sent(cx, route, way, prepared.gso_segments(), len);
+        Ok(consumed)
+    }
+
+    /// Direct routing: nothing of the packet changes but its link-layer header.
+    fn send_as_is<'a, A: Kind>(
+        &self,
+        cx: &'a RxContext<'_>,
+        mut skb: OwnedSkb<'a>,
+        packet: &Packet<A>,
+        route: &Route<A>,
+        way: Way,
+    ) -> Sent {
+        // CAST: Widening on every machine that Linux runs on.
+        if skb.trim(packet.total_len as usize).is_err() {
+            return Err((skb.drop_packet(), Counter::DropNoMemory));
+        }
+        let Some(exit) = Exit::of(cx, route, way) else {
+            return Err((skb.drop_packet(), Counter::DropNoOutput));
+        };
+        // The time to live stays, so it cannot end this.
+        if exit.goes_back(&skb) {
+            return Err((skb.drop_packet(), Counter::DropLoop));
+        }
+        let Ok(prepared) = skb.prepare(0, packet.header_len) else {
+            return Err((skb.drop_packet(), Counter::DropNoMemory));
+        };
+        let fit = exit.fit(&skb, packet.dont_fragment);
+        if let Fit::TooBig(mtu) = fit {
+            let header_len = usize::from(packet.header_len);
+            let consumed = reject::<A>(cx, skb, header_len, IcmpError::TooBig(mtu));
+            return Err((consumed, Counter::DropTooBig));
+        }
+        let len = skb.len();
+        let consumed = exit.send(cx, skb, fit)?;
+        self.count_sent(cx, route, way, prepared.gso_segments(), len);
+        Ok(consumed)
+    }
+
+    /// Counts a packet that was sent.
+    #[inline(always)]
+    fn count_sent<A: Kind>(
+        &self,
+        cx: &RxContext<'_>,
+        route: &Route<A>,
+        way: Way,
+        gso_segments: u32,
+        len: usize,
+    ) {
+        let segments = gso_segments.max(1);
         let counter = match way {
             Way::In => Counter::ForwardRequest,
             Way::Out => Counter::ForwardReply,
         };
         self.count(cx, counter, segments);
         route.backend.count_packet(cx, way, segments, len);
-        Ok(consumed)
     }
 }

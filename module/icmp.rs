@@ -6,15 +6,14 @@
 //! ends a route, and is never answered with another (RFC 1122, 3.2.2).
 
 use crate::{
-    exit::{covered, Exit, Sent},
+    exit::{covered, side, Exit, Sent},
     node::Way,
-    route::Route,
+    route::{Kind, Route},
     state::NetState,
 };
 use fep_core::{
     flow::takes_error,
-    hash::client_hash,
-    icmp::{parse_error, translate_error, ErrorMessage, NotRead, Quote, ERROR_HEADERS_MAX},
+    icmp::{ErrorMessage, NotRead, Quote, ERROR_HEADERS_MAX},
 };
 use fep_net::{
     route::Fit,
@@ -26,8 +25,8 @@ use fep_uapi::Counter;
 use kernel::prelude::*;
 
 /// Reads an error, wherever its bytes lie.
-fn read(skb: &RxSkb<'_>) -> Result<ErrorMessage, Counter> {
-    let mut bytes = match parse_error(skb.head(), skb.len()) {
+fn read<A: Kind>(skb: &RxSkb<'_>) -> Result<ErrorMessage<A>, Counter> {
+    let mut bytes = match A::parse_error(skb.head(), skb.len()) {
         Ok(error) => return Ok(error),
         Err(NotRead::Pass(counter)) => return Err(counter),
         Err(NotRead::Need(bytes)) => bytes,
@@ -38,7 +37,7 @@ fn read(skb: &RxSkb<'_>) -> Result<ErrorMessage, Counter> {
             .get_mut(..bytes)
             .and_then(|buffer| skb.copy_head(buffer))
             .ok_or(Counter::PassMalformed)?;
-        match parse_error(head, skb.len()) {
+        match A::parse_error(head, skb.len()) {
             Ok(error) => return Ok(error),
             Err(NotRead::Pass(counter)) => return Err(counter),
             // It only ever asks for more, and for no more than the buffer has.
@@ -52,8 +51,8 @@ impl NetState {
     /// Translates an ICMP error about a packet of a route; everything else of ICMP goes on.
     #[cold]
     #[inline(never)]
-    pub(crate) fn icmp<'a>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>) -> Verdict<'a> {
-        let error = match read(&skb) {
+    pub(crate) fn icmp<'a, A: Kind>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>) -> Verdict<'a> {
+        let error = match read::<A>(&skb) {
             Ok(error) => error,
             Err(counter) => return self.pass(cx, skb, counter),
         };
@@ -71,55 +70,70 @@ impl NetState {
             Err(dropped) => dropped,
         };
         self.count(cx, counter, 1);
-        route.backend.service.count(cx, counter);
+        route.backend.info.service.count(cx, counter);
         Verdict::Consumed(consumed)
     }
 
     /// The live route of a quoted packet, and which way an error about that goes.
-    fn route_of<'a>(&'a self, cx: &'a RxContext<'_>, quote: &Quote) -> Option<(&'a Route, Way)> {
-        let key = &self.hash_key;
+    fn route_of<'a, A: Kind>(
+        &'a self,
+        cx: &'a RxContext<'_>,
+        quote: &Quote<A>,
+    ) -> Option<(&'a Route<A>, Way)> {
+        let (key, table) = (&self.hash_key, A::table(&self.routes));
         let client = (quote.destination, quote.destination_port);
-        let hash = client_hash(key, quote.protocol, client.0, client.1);
-        let reply = self.routes.find(cx, hash, |route| route.replied(quote));
+        let hash = client.0.client_hash(key, quote.protocol, client.1);
+        let reply = table.find(cx, hash, |route| route.replied(quote));
         let (route, way) = match reply {
             Some(route) => (route, Way::In),
             None => {
-                let hash = client_hash(key, quote.protocol, quote.source, quote.source_port);
-                let request = self.routes.find(cx, hash, |route| route.requested(quote));
+                let client = (quote.source, quote.source_port);
+                let hash = client.0.client_hash(key, quote.protocol, client.1);
+                let request = table.find(cx, hash, |route| route.requested(quote));
                 (request?, Way::Out)
             }
         };
-        takes_error(&route.view(), ticks(), &route.backend.timeouts()).then_some((route, way))
+        let timeout_of = |state| route.backend.state.timeout_of(state);
+        takes_error(&route.view(), ticks(), timeout_of).then_some((route, way))
     }
 
-    fn translate_and_send_error<'a>(
+    fn translate_and_send_error<'a, A: Kind>(
         &self,
         cx: &'a RxContext<'_>,
         mut skb: OwnedSkb<'a>,
-        error: &ErrorMessage,
-        route: &Route,
+        error: &ErrorMessage<A>,
+        route: &Route<A>,
         way: Way,
     ) -> Sent {
-        if error.ttl <= 1 {
+        let direct = route.backend.is_direct();
+        if error.ttl <= 1 && !direct {
             return Err((skb.drop_packet(), Counter::DropTtl));
         }
-        if skb.trim(usize::from(error.total_len)).is_err() {
+        // CAST: Widening on every machine that Linux runs on.
+        if skb.trim(error.total_len as usize).is_err() {
             return Err((skb.drop_packet(), Counter::DropNoMemory));
         }
         let Some(exit) = Exit::of(cx, route, way) else {
             return Err((skb.drop_packet(), Counter::DropNoOutput));
         };
-        let fit = exit.fit(&mut skb, error.header_len, error.dont_fragment);
+        if direct && exit.goes_back(&skb) {
+            return Err((skb.drop_packet(), Counter::DropLoop));
+        }
+        let writable = if direct { 0 } else { error.rewrite_len };
+        let Ok(prepared) = skb.prepare(writable, error.header_len) else {
+            return Err((skb.drop_packet(), Counter::DropNoMemory));
+        };
+        let fit = exit.fit(&skb, error.dont_fragment);
         if let Fit::TooBig(_) = fit {
             return Err((skb.drop_packet(), Counter::DropTooBig));
         }
-        let coverage = covered(&skb, error.header_len);
-        let (side, address, port) = (exit.side, exit.address, exit.port);
-        let translated = skb
-            .writable(usize::from(error.rewrite_len))
-            .is_some_and(|head| translate_error(head, error, side, address, port, coverage));
-        if !translated {
-            return Err((skb.drop_packet(), Counter::DropNoMemory));
+        if !direct {
+            let change = route.backend.translation.change(side(way));
+            let (address, port) = (change.address, change.port);
+            let coverage = covered(prepared);
+            if !A::translate_error(skb.head_mut(), error, side(way), address, port, coverage) {
+                return Err((skb.drop_packet(), Counter::DropNoMemory));
+            }
         }
         exit.send(cx, skb, fit)
     }

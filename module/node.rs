@@ -2,8 +2,11 @@
 
 //! What is kept of services and back-end nodes from one configuration to the next.
 
+use crate::route::Kind;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
-    timeout::Timeouts,
+    rewrite::Translation,
+    timeout::{self, Timeouts},
     validate::{Node, Service},
     wrr,
 };
@@ -15,7 +18,7 @@ use fep_net::{
     time::TICKS_PER_SECOND,
     word::{OwnLine, Word},
 };
-use fep_uapi::{Counter, Traffic, COUNTERS, TIMEOUTS};
+use fep_uapi::{Counter, Method, RouteState, Traffic, COUNTERS, TIMEOUTS};
 use kernel::{
     prelude::*,
     static_lock_class,
@@ -88,9 +91,9 @@ impl ServiceShared {
     }
 
     /// Keeps the traffic of a node that is gone.
-    pub(crate) fn retire(&self, backend: &Backend) {
+    pub(crate) fn retire(&self, backend: &AnyBackend) {
         for (index, kept) in self.retired.iter().enumerate() {
-            kept.add_local(backend.traffic.sum(index));
+            kept.add_local(backend.counters().sum(index));
         }
     }
 
@@ -107,64 +110,139 @@ impl ServiceShared {
     }
 }
 
-/// A back-end node of one service, for as long as a configuration or a route refers to it.
-///
-/// Every packet of an established connection reads it, so it shares no cache line with what every
-/// new connection writes: its own count of references (by its alignment) and that of its routes.
-#[repr(align(64))]
-pub(crate) struct Backend {
-    pub(crate) service: Arc<ServiceShared>,
-    pub(crate) node: Node,
-    /// Position in lists; grows with every node that is added to the service.
-    pub(crate) serial: u32,
+/// What commits change of a back-end node, and packets read.
+pub(crate) struct State {
     /// A route is live while it has the same generation: raising this one ends all routes at once
     /// (F6). Written with the configuration locked.
     pub(crate) generation: Word<u32>,
-    /// Weight 0: no new clients.
-    pub(crate) draining: Word<bool>,
     /// Timeouts of its routes in ticks: those of its service. Written with the configuration locked.
     timeouts: [Word<u32>; TIMEOUTS],
-    traffic: PerCpuCounters<5>,
-    /// The way to the node.
-    pub(crate) route: RouteCache,
+    /// Weight 0: no new clients.
+    pub(crate) draining: Word<bool>,
+}
+
+/// What packets of a route do not need, but for new clients and commits.
+pub(crate) struct Info {
+    pub(crate) service: Arc<ServiceShared>,
+    pub(crate) node: Node,
+    pub(crate) method: Method,
+    /// Position in lists; grows with every node that is added to the service.
+    pub(crate) serial: u32,
     /// Allocated routes.
     pub(crate) routes: OwnLine<Word<i32>>,
     /// Routes that were taken out because the node had failed or was removed.
     pub(crate) dead: Word<i32>,
 }
 
-impl Backend {
-    /// Sleeps.
+/// A back-end node of one service, for as long as a configuration or a route refers to it.
+///
+/// Every packet of an established connection reads it, so it shares no cache line with what every
+/// new connection writes: its own count of references (by its alignment) and that of its routes. What
+/// an IPv4 packet reads is the first line.
+#[repr(C, align(64))]
+pub(crate) struct Backend<A: Kind> {
+    /// The way to the node.
+    pub(crate) way: RouteCache<A>,
+    traffic: PerCpuCounters<5>,
+    pub(crate) translation: Translation<A>,
+    pub(crate) state: State,
+    direct: bool,
+    pub(crate) info: Info,
+}
+
+const _: () = assert!(core::mem::offset_of!(Backend<Ipv4Addr>, direct) < 64 + 4);
+
+/// A back-end node of whichever family.
+#[derive(Clone)]
+pub(crate) enum AnyBackend {
+    V4(Arc<Backend<Ipv4Addr>>),
+    V6(Arc<Backend<Ipv6Addr>>),
+}
+
+impl AnyBackend {
+    /// Sleeps. The addresses are of one family.
     pub(crate) fn new(
         service: Arc<ServiceShared>,
         node: Node,
+        method: Method,
         serial: u32,
         timeouts: &[u32; TIMEOUTS],
-    ) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                service,
-                node,
-                serial,
-                generation: Word::new(0),
-                draining: Word::new(false),
-                timeouts: Timeouts::from_seconds(timeouts, TICKS_PER_SECOND)
-                    .to_ticks()
-                    .map(Word::new),
-                traffic: PerCpuCounters::new()?,
-                route: RouteCache::new(),
-                routes: OwnLine(Word::new(0)),
-                dead: Word::new(0),
-            },
-            GFP_KERNEL_ACCOUNT,
-        )?)
+    ) -> Result<Self> {
+        use core::net::IpAddr::{V4, V6};
+        let (vip, vip_port) = (service.id.address, service.id.port);
+        let info = Info {
+            service,
+            node,
+            method,
+            serial,
+            routes: OwnLine(Word::new(0)),
+            dead: Word::new(0),
+        };
+        match (vip, node.address) {
+            (V4(vip), V4(address)) => {
+                let translation = Translation::new((vip, vip_port), (address, node.port));
+                Backend::new(info, translation, timeouts).map(Self::V4)
+            }
+            (V6(vip), V6(address)) => {
+                let translation = Translation::new((vip, vip_port), (address, node.port));
+                Backend::new(info, translation, timeouts).map(Self::V6)
+            }
+            _ => Err(EINVAL),
+        }
     }
 
-    /// Timeouts of the node's routes.
-    #[inline]
-    pub(crate) fn timeouts(&self) -> Timeouts {
-        let [a, b, c, d, e] = &self.timeouts;
-        Timeouts::from_ticks([a.get(), b.get(), c.get(), d.get(), e.get()])
+    /// What packets do not need.
+    pub(crate) fn info(&self) -> &Info {
+        match self {
+            Self::V4(backend) => &backend.info,
+            Self::V6(backend) => &backend.info,
+        }
+    }
+
+    /// What commits change.
+    pub(crate) fn state(&self) -> &State {
+        match self {
+            Self::V4(backend) => &backend.state,
+            Self::V6(backend) => &backend.state,
+        }
+    }
+
+    fn counters(&self) -> &PerCpuCounters<5> {
+        match self {
+            Self::V4(backend) => &backend.traffic,
+            Self::V6(backend) => &backend.traffic,
+        }
+    }
+
+    /// Traffic since the node was added.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let counters = self.counters();
+        Traffic {
+            connections: counters.sum(CONNECTIONS),
+            packets_in: counters.sum(1),
+            packets_out: counters.sum(2),
+            bytes_in: counters.sum(3),
+            bytes_out: counters.sum(4),
+        }
+    }
+}
+
+impl State {
+    fn new(timeouts: &[u32; TIMEOUTS]) -> Self {
+        Self {
+            generation: Word::new(0),
+            timeouts: ticks(timeouts).map(Word::new),
+            draining: Word::new(false),
+        }
+    }
+
+    /// How long a route of the node may be idle in a state, in ticks.
+    #[inline(always)]
+    pub(crate) fn timeout_of(&self, state: RouteState) -> u32 {
+        // PANIC: None: there is a timeout for every state.
+        self.timeouts
+            .get(timeout::index(state))
+            .map_or(u32::MAX, Word::get)
     }
 
     /// Takes over what a new configuration says of the node. Writes only what changes: packets read
@@ -173,8 +251,7 @@ impl Backend {
         if self.draining.get() != (weight == 0) {
             self.draining.set(weight == 0);
         }
-        let ticks = Timeouts::from_seconds(timeouts, TICKS_PER_SECOND).to_ticks();
-        for (word, ticks) in self.timeouts.iter().zip(ticks) {
+        for (word, ticks) in self.timeouts.iter().zip(ticks(timeouts)) {
             if word.get() != ticks {
                 word.set(ticks);
             }
@@ -185,7 +262,14 @@ impl Backend {
     pub(crate) fn end_routes(&self) {
         self.generation.set(self.generation.get().wrapping_add(1));
     }
+}
 
+/// Timeouts in ticks, of a service's in seconds.
+fn ticks(timeouts: &[u32; TIMEOUTS]) -> [u32; TIMEOUTS] {
+    Timeouts::from_seconds(timeouts, TICKS_PER_SECOND).to_ticks()
+}
+
+impl Info {
     /// Counts a route that was put into the table.
     #[inline]
     pub(crate) fn route_added(&self) {
@@ -199,6 +283,51 @@ impl Backend {
             self.dead.atomic().add(1, Relaxed);
         }
     }
+}
+
+impl<A: Kind> Backend<A> {
+    /// Sleeps.
+    fn new(
+        info: Info,
+        translation: Translation<A>,
+        timeouts: &[u32; TIMEOUTS],
+    ) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                way: RouteCache::new(),
+                traffic: PerCpuCounters::new()?,
+                translation,
+                state: State::new(timeouts),
+                direct: info.method == Method::Dr,
+                info,
+            },
+            GFP_KERNEL_ACCOUNT,
+        )?)
+    }
+
+    /// Whether packets reach the node as they are (direct routing), and it answers clients itself.
+    #[inline(always)]
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// The service's address and port.
+    #[inline(always)]
+    pub(crate) fn service(&self) -> (A, u16) {
+        let service = &self.translation.to_service;
+        (service.address, service.port)
+    }
+
+    /// Where the node's replies are from, as they reach this host.
+    #[inline(always)]
+    pub(crate) fn replies_from(&self) -> (A, u16) {
+        let from = if self.direct {
+            &self.translation.to_service
+        } else {
+            &self.translation.to_node
+        };
+        (from.address, from.port)
+    }
 
     /// Counts a new client.
     #[inline]
@@ -207,7 +336,7 @@ impl Backend {
     }
 
     /// Counts a packet of `packets` segments.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count_packet(&self, cx: &RxContext<'_>, way: Way, packets: u32, bytes: usize) {
         let counters = self.traffic.local(cx);
         let [packets_in, packets_out] = PACKETS;
@@ -219,21 +348,10 @@ impl Backend {
         add(counters, packet_index, u64::from(packets));
         add(counters, byte_index, bytes as u64);
     }
-
-    /// Traffic since the node was added.
-    pub(crate) fn traffic(&self) -> Traffic {
-        Traffic {
-            connections: self.traffic.sum(CONNECTIONS),
-            packets_in: self.traffic.sum(1),
-            packets_out: self.traffic.sum(2),
-            bytes_in: self.traffic.sum(3),
-            bytes_out: self.traffic.sum(4),
-        }
-    }
 }
 
 /// Adds to one of this CPU's counters.
-#[inline]
+#[inline(always)]
 pub(crate) fn add<const N: usize>(counters: &[Word<u64>; N], index: usize, value: u64) {
     if let Some(counter) = counters.get(index) {
         counter.add_local(value);

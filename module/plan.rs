@@ -4,7 +4,7 @@
 
 use crate::{
     draft::{Contents, Draft, Outcome},
-    node::{Backend, ServiceShared},
+    node::{AnyBackend, ServiceShared},
     snapshot::{Member, ServiceVersion, Snapshot},
 };
 use fep_core::wrr::Slot;
@@ -64,13 +64,17 @@ fn version(shared: Arc<ServiceShared>, contents: Contents) -> Outcome<Arc<Servic
     for draft in contents.members.iter() {
         let backend = match &draft.backend {
             Some(backend) => backend.clone(),
-            None => Backend::new(shared.clone(), draft.node, draft.serial, &contents.timeouts)?,
+            None => AnyBackend::new(
+                shared.clone(),
+                draft.node,
+                draft.method,
+                draft.serial,
+                &contents.timeouts,
+            )?,
         };
         // Publishing raises the generation of a node whose routes have to go.
-        let generation = backend
-            .generation
-            .get()
-            .wrapping_add(u32::from(draft.ended));
+        let now = backend.state().generation.get();
+        let generation = now.wrapping_add(u32::from(draft.ended));
         let member = Member {
             backend,
             weight: draft.weight,

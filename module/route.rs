@@ -2,150 +2,280 @@
 
 //! An entry of the allocated-route table (F3).
 
-use crate::node::Backend;
+use crate::node::{AnyBackend, Backend, Info, State};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
-    flow::RouteView,
+    address::Address,
+    flow::{sweep, RouteView},
     icmp::Quote,
     packet::{Packet, Protocol},
     tcp::Tracker,
     timeout::stamp_due,
+    validate::Node,
 };
 use fep_net::{
+    family::Family,
     route::RouteCache,
-    table::Entry,
+    slab::SlabCacheGuard,
+    table::{Entry, EntrySlab, Table},
     time::TICKS_PER_SECOND,
     word::Word, //
 };
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 /// A client and its node.
 ///
 /// Found in both directions by the hash of protocol, client address and client port. What identifies
-/// it never changes; `tracker` and `last_used` are written by any CPU, without order.
-pub(crate) struct Route {
+/// it never changes; `tracker` and `last_used` are written by any CPU, without order. Service and node
+/// are the backend's, which every packet needs anyway: so that an IPv4 route, with what the table adds,
+/// fills one cache line.
+pub(crate) struct Route<A: Kind> {
     hash: u32,
-    pub(crate) client: u32,
-    pub(crate) vip: u32,
-    node: u32,
-    pub(crate) client_port: u16,
-    pub(crate) vip_port: u16,
-    node_port: u16,
-    protocol: Protocol,
     generation: u32,
+    pub(crate) backend: Arc<Backend<A>>,
+    /// The way to the client.
+    pub(crate) reply: RouteCache<A>,
     tracker: Word<u32>,
     last_used: Word<u32>,
-    pub(crate) backend: Arc<Backend>,
-    /// The way to the client.
-    pub(crate) reply: RouteCache,
+    pub(crate) client: A,
+    pub(crate) client_port: u16,
+    protocol: Protocol,
 }
 
-impl Entry for Route {
+/// An address family: what it has of its own in this module.
+pub(crate) trait Kind: Address + Family {
+    /// Where the memory for routes comes from.
+    fn slab() -> &'static EntrySlab<Route<Self>>;
+
+    /// The family's part of the allocated-route table.
+    fn table(tables: &Tables) -> &Table<Route<Self>>;
+
+    /// The back-end node, if it is of this family.
+    fn backend(backend: &AnyBackend) -> Option<&Arc<Backend<Self>>>;
+}
+
+static SLAB4: EntrySlab<Route<Ipv4Addr>> = EntrySlab::new();
+static SLAB6: EntrySlab<Route<Ipv6Addr>> = EntrySlab::new();
+
+/// The memory for routes, for as long as this exists.
+pub(crate) struct Slabs {
+    _four: SlabCacheGuard<fep_net::table::Node<Route<Ipv4Addr>>>,
+    _six: SlabCacheGuard<fep_net::table::Node<Route<Ipv6Addr>>>,
+}
+
+impl Slabs {
+    /// Sleeps.
+    pub(crate) fn create() -> Result<Self> {
+        Ok(Self {
+            _four: SLAB4.create(c"fep_route4")?,
+            _six: SLAB6.create(c"fep_route6")?,
+        })
+    }
+}
+
+/// The allocated-route table, a table for each family.
+#[pin_data]
+pub(crate) struct Tables {
+    #[pin]
+    pub(crate) four: Table<Route<Ipv4Addr>>,
+    #[pin]
+    pub(crate) six: Table<Route<Ipv6Addr>>,
+}
+
+impl Tables {
+    /// Empty tables.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            four <- Table::new(),
+            six <- Table::new(),
+        })
+    }
+
+    /// Routes of both families.
+    pub(crate) fn len(&self) -> u32 {
+        self.four.len().saturating_add(self.six.len())
+    }
+}
+
+impl Kind for Ipv4Addr {
+    fn slab() -> &'static EntrySlab<Route<Self>> {
+        &SLAB4
+    }
+
+    #[inline(always)]
+    fn table(tables: &Tables) -> &Table<Route<Self>> {
+        &tables.four
+    }
+
+    fn backend(backend: &AnyBackend) -> Option<&Arc<Backend<Self>>> {
+        match backend {
+            AnyBackend::V4(backend) => Some(backend),
+            AnyBackend::V6(_) => None,
+        }
+    }
+}
+
+impl Kind for Ipv6Addr {
+    fn slab() -> &'static EntrySlab<Route<Self>> {
+        &SLAB6
+    }
+
+    #[inline(always)]
+    fn table(tables: &Tables) -> &Table<Route<Self>> {
+        &tables.six
+    }
+
+    fn backend(backend: &AnyBackend) -> Option<&Arc<Backend<Self>>> {
+        match backend {
+            AnyBackend::V4(_) => None,
+            AnyBackend::V6(backend) => Some(backend),
+        }
+    }
+}
+
+impl<A: Kind> Entry for Route<A> {
     #[inline(always)]
     fn hash(&self) -> u32 {
         self.hash
     }
+
+    #[inline(always)]
+    fn slab() -> &'static EntrySlab<Self> {
+        A::slab()
+    }
 }
 
-impl Route {
+impl<A: Kind> Route<A> {
     /// The route of the client that sent `packet`, to a node as it was at `generation`.
     pub(crate) fn new(
         hash: u32,
-        packet: &Packet,
-        backend: Arc<Backend>,
+        packet: &Packet<A>,
+        backend: Arc<Backend<A>>,
         generation: u32,
         now: u32,
     ) -> Self {
+        let tracker = Tracker::begin(packet.protocol, backend.is_direct());
         Self {
             hash,
-            client: packet.source,
-            vip: packet.destination,
-            node: backend.node.address,
-            client_port: packet.source_port,
-            vip_port: packet.destination_port,
-            node_port: backend.node.port,
-            protocol: packet.protocol,
             generation,
-            tracker: Word::new(Tracker::begin(packet.protocol, packet.tcp_flags).to_bits()),
-            last_used: Word::new(now),
             backend,
             reply: RouteCache::new(),
+            tracker: Word::new(tracker.to_bits()),
+            last_used: Word::new(now),
+            client: packet.source,
+            client_port: packet.source_port,
+            protocol: packet.protocol,
         }
     }
 
+    /// Whether this is a route of that client.
+    #[inline(always)]
+    fn is_of(&self, client: (A, u16), protocol: Protocol) -> bool {
+        self.client == client.0 && self.client_port == client.1 && self.protocol == protocol
+    }
+
     /// Whether `packet` is a request on this route.
-    #[inline]
-    pub(crate) fn is_request(&self, packet: &Packet) -> bool {
-        self.client == packet.source
-            && self.vip == packet.destination
-            && self.client_port == packet.source_port
-            && self.vip_port == packet.destination_port
-            && self.protocol == packet.protocol
+    #[inline(always)]
+    pub(crate) fn is_request(&self, packet: &Packet<A>) -> bool {
+        self.is_of((packet.source, packet.source_port), packet.protocol)
+            && self.backend.service() == (packet.destination, packet.destination_port)
     }
 
     /// Whether `packet` is a reply on this route.
-    #[inline]
-    pub(crate) fn is_reply(&self, packet: &Packet) -> bool {
-        self.node == packet.source
-            && self.client == packet.destination
-            && self.node_port == packet.source_port
-            && self.client_port == packet.destination_port
-            && self.protocol == packet.protocol
+    #[inline(always)]
+    pub(crate) fn is_reply(&self, packet: &Packet<A>) -> bool {
+        self.is_of(
+            (packet.destination, packet.destination_port),
+            packet.protocol,
+        ) && self.backend.replies_from() == (packet.source, packet.source_port)
     }
 
     /// Whether an error quotes a request of this route, as the node got it.
-    pub(crate) fn requested(&self, quote: &Quote) -> bool {
-        self.client == quote.source
-            && self.node == quote.destination
-            && self.client_port == quote.source_port
-            && self.node_port == quote.destination_port
-            && self.protocol == quote.protocol
+    pub(crate) fn requested(&self, quote: &Quote<A>) -> bool {
+        self.is_of((quote.source, quote.source_port), quote.protocol)
+            && self.backend.replies_from() == (quote.destination, quote.destination_port)
     }
 
     /// Whether an error quotes a reply of this route, as the client was to get it.
-    pub(crate) fn replied(&self, quote: &Quote) -> bool {
-        self.vip == quote.source
-            && self.client == quote.destination
-            && self.vip_port == quote.source_port
-            && self.client_port == quote.destination_port
-            && self.protocol == quote.protocol
+    pub(crate) fn replied(&self, quote: &Quote<A>) -> bool {
+        self.is_of((quote.destination, quote.destination_port), quote.protocol)
+            && self.backend.service() == (quote.source, quote.source_port)
     }
 
     /// Whether a reply of `backend` to the client that sent `packet` would be taken for one on this
     /// route.
-    pub(crate) fn conflicts(&self, packet: &Packet, backend: &Backend) -> bool {
-        self.client == packet.source
-            && self.client_port == packet.source_port
-            && self.protocol == packet.protocol
-            && self.node == backend.node.address
-            && self.node_port == backend.node.port
+    pub(crate) fn conflicts(&self, packet: &Packet<A>, backend: &Backend<A>) -> bool {
+        self.is_of((packet.source, packet.source_port), packet.protocol)
+            && self.backend.replies_from() == backend.replies_from()
     }
 
     /// Whether the node has neither failed nor been removed since.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_live(&self) -> bool {
-        self.generation == self.backend.generation.get()
+        self.generation == self.backend.state.generation.get()
     }
 
     /// The route as a packet sees it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn view(&self) -> RouteView {
         RouteView {
             tracker: Tracker::from_bits(self.tracker.get()),
             last_used: self.last_used.get(),
             live: self.is_live(),
-            draining: self.backend.draining.get(),
+            draining: self.backend.state.draining.get(),
+        }
+    }
+
+    /// Notes what a packet did to the connection, if anything.
+    #[inline(always)]
+    pub(crate) fn track(&self, before: &RouteView, tracker: Tracker) {
+        if tracker != before.tracker {
+            self.tracker.set(tracker.to_bits());
         }
     }
 
     /// Notes that a packet used the route: nothing is written that does not change, and the time at
     /// most once a second, so that CPUs do not fight for the line.
-    #[inline]
     pub(crate) fn used(&self, before: &RouteView, tracker: Tracker, now: u32) {
-        if tracker != before.tracker {
-            self.tracker.set(tracker.to_bits());
-        }
+        self.track(before, tracker);
         if stamp_due(now, before.last_used, TICKS_PER_SECOND) {
             self.last_used.set(now);
         }
+    }
+}
+
+/// A route of whichever family, for those who look at all of them.
+pub(crate) struct Seen<'a> {
+    pub(crate) info: &'a Info,
+    pub(crate) state: &'a State,
+    pub(crate) view: RouteView,
+    pub(crate) client: Node,
+    pub(crate) live: bool,
+}
+
+impl<A: Kind> Route<A> {
+    /// The route for those who look at all of them.
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        let view = self.view();
+        Seen {
+            info: &self.backend.info,
+            state: &self.backend.state,
+            view,
+            client: Node {
+                address: self.client.into(),
+                port: self.client_port,
+            },
+            live: view.live,
+        }
+    }
+}
+
+impl Seen<'_> {
+    /// Whether its time is over, or its node gone.
+    pub(crate) fn is_over(&self, now: u32) -> bool {
+        sweep(&self.view, now, |state| self.state.timeout_of(state))
     }
 }

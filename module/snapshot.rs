@@ -7,21 +7,17 @@
 
 use crate::{
     index::Index,
-    node::{Backend, ServiceShared},
+    node::{AnyBackend, ServiceShared},
 };
-use fep_core::{
-    hash::{client_hash, HashKey},
-    packet::Protocol,
-    validate::Service,
-    wrr,
-};
+use core::net::IpAddr;
+use fep_core::{address::Address, hash::HashKey, packet::Protocol, validate::Service, wrr};
 use fep_net::rx::RxContext;
-use fep_uapi::{Scheduler, TIMEOUTS};
+use fep_uapi::{Method, Scheduler, TIMEOUTS};
 use kernel::{prelude::*, sync::Arc};
 
 /// A back-end node in a service.
 pub(crate) struct Member {
-    pub(crate) backend: Arc<Backend>,
+    pub(crate) backend: AnyBackend,
     pub(crate) weight: u32,
     pub(crate) failed: bool,
     /// Generation of the node that routes made from this configuration get.
@@ -54,7 +50,7 @@ impl ServiceVersion {
             let slot = wrr::Slot {
                 weight: member.weight,
                 done: 0,
-                index: member.backend.serial,
+                index: member.backend.info().serial,
             };
             slots.push(slot, GFP_KERNEL_ACCOUNT)?;
         }
@@ -87,7 +83,7 @@ impl ServiceVersion {
     fn member(&self, serial: u32) -> Option<&Member> {
         let at = self
             .members
-            .binary_search_by_key(&serial, |member| member.backend.serial)
+            .binary_search_by_key(&serial, |member| member.backend.info().serial)
             .ok()?;
         self.members.get(at)
     }
@@ -112,14 +108,17 @@ pub(crate) struct Snapshot {
     /// In the order of their serials.
     pub(crate) services: KVVec<Arc<ServiceVersion>>,
     by_service: Index,
-    /// Nodes of all services, by protocol, address and port.
+    /// Nodes of all services that packets are translated for, by protocol, address and port.
     nodes: KVVec<Service>,
     by_node: Index,
 }
 
 /// Hash of a service, or of a node with its protocol.
 pub(crate) fn service_hash(key: &HashKey, service: &Service) -> u32 {
-    client_hash(key, service.protocol, service.address, service.port)
+    match service.address {
+        IpAddr::V4(address) => address.client_hash(key, service.protocol, service.port),
+        IpAddr::V6(address) => address.client_hash(key, service.protocol, service.port),
+    }
 }
 
 impl Snapshot {
@@ -143,11 +142,15 @@ impl Snapshot {
         let mut by_node = Index::with_capacity(members)?;
         let mut nodes: KVVec<Service> = KVVec::with_capacity(members, GFP_KERNEL_ACCOUNT)?;
         for service in services.iter() {
-            for member in service.members.iter() {
+            for info in service.members.iter().map(|member| member.backend.info()) {
+                // A node that is reached directly answers with the service's address.
+                if info.method == Method::Dr {
+                    continue;
+                }
                 let node = Service {
                     protocol: service.shared.id.protocol,
-                    address: member.backend.node.address,
-                    port: member.backend.node.port,
+                    address: info.node.address,
+                    port: info.node.port,
                 };
                 let hash = service_hash(&key, &node);
                 if by_node
@@ -177,7 +180,7 @@ impl Snapshot {
     pub(crate) fn service(
         &self,
         protocol: Protocol,
-        address: u32,
+        address: IpAddr,
         port: u16,
     ) -> Option<&ServiceVersion> {
         let id = Service {
@@ -193,8 +196,9 @@ impl Snapshot {
         self.services.get(at as usize).map(|service| &**service)
     }
 
-    /// Whether a back-end node of any service answers from there. Any context.
-    pub(crate) fn is_node(&self, protocol: Protocol, address: u32, port: u16) -> bool {
+    /// Whether a back-end node of any service answers from there, with an address of its own. Any
+    /// context.
+    pub(crate) fn is_node(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
         let node = Service {
             protocol,
             address,

@@ -6,8 +6,14 @@
 //! bucket of the allocated-route table, then a service's scheduler. The packet path takes the last
 //! two only.
 
-use crate::{compat::parameter, node::Backend, route::Route, snapshot::Snapshot};
-use fep_core::{flow::sweep, hash::HashKey};
+use crate::{
+    compat::parameter,
+    node::AnyBackend,
+    route::{Kind, Route, Seen, Tables},
+    snapshot::Snapshot,
+};
+use core::net::{Ipv4Addr, Ipv6Addr};
+use fep_core::hash::HashKey;
 use fep_net::{
     netdev::{DeviceEvents, NetDevice},
     netns::{Net, Pernet, PernetId, PernetRegistration},
@@ -27,16 +33,15 @@ use kernel::{
     sync::{atomic::Relaxed, Arc, Mutex},
 };
 
-/// Hash buckets: at least and at most. There are as many as the limit is when the first service is
-/// added; a limit that is raised later makes chains longer, never wrong.
-const BUCKETS_MIN: u32 = 1 << 10;
-const BUCKETS_MAX: u32 = 1 << 22;
-
 /// The sweep looks at the whole table in so many runs, one a second.
 const SWEEP_RUNS: u32 = 4;
 
-/// A walk over the table gives way every so many buckets.
-pub(crate) const GIVE_WAY: u32 = 1024;
+/// A walk over the table gives way every so many stretches.
+const GIVE_WAY: u32 = 1024;
+
+/// What is counted per CPU: for each device (its index modulo 64) whether the last packet of a route
+/// was a reply, and then by [`fep_uapi::Counter`].
+pub(crate) const LOCAL: usize = 1 + COUNTERS;
 
 /// A namespace's part of the filter.
 #[pin_data]
@@ -44,15 +49,18 @@ pub(crate) struct NetState {
     /// Clients choose their addresses and ports, so the hash has a secret key.
     pub(crate) hash_key: HashKey,
     /// The allocated-route table (F3).
-    pub(crate) routes: Table<Route>,
+    #[pin]
+    pub(crate) routes: Tables,
+    /// The most routes that it takes.
+    pub(crate) limit: Word<u32>,
     /// The transfer-control table (F2).
     pub(crate) snapshot: RcuArc<Snapshot>,
-    /// By [`fep_uapi::Counter`]; ended routes are counted below.
-    pub(crate) counters: PerCpuCounters<COUNTERS>,
+    /// See [`LOCAL`]; ended routes are counted below.
+    pub(crate) counters: PerCpuCounters<LOCAL>,
     pub(crate) expired: OwnLine<Word<i64>>,
     pub(crate) deleted: OwnLine<Word<i64>>,
-    /// Bucket where the sweep goes on. Written by the sweep only.
-    sweep_at: OwnLine<Word<u32>>,
+    /// Where, in the order of hashes, the sweep goes on in each family. Written by the sweep only.
+    sweep_at: [Word<u32>; 2],
     #[pin]
     pub(crate) config: Mutex<Config>,
     /// Attached devices, in the order of attachment. Behind a lock of its own, held briefly: the
@@ -110,12 +118,13 @@ impl Pernet for NetState {
         Arc::pin_init(
             pin_init!(Self {
                 hash_key: hash_key,
-                routes: Table::new(default_limit()),
+                routes <- Tables::new(),
+                limit: Word::new(default_limit()),
                 snapshot: RcuArc::new(first.clone()),
                 counters: counters,
                 expired: OwnLine(Word::new(0)),
                 deleted: OwnLine(Word::new(0)),
-                sweep_at: OwnLine(Word::new(0)),
+                sweep_at: [const { Word::new(0) }; 2],
                 config <- new_mutex!(Config {
                     snapshot: first,
                     next_serial: 0,
@@ -143,92 +152,117 @@ impl Pernet for NetState {
 }
 
 impl NetState {
-    /// Gives the allocated-route table, which is to take `limit` routes, its buckets, and the sweep its work, if they are not there.
-    /// Configuration locked; sleeps.
-    pub(crate) fn start(self: &Arc<Self>, config: &mut Config, limit: u32) -> Result {
-        let buckets = limit.clamp(BUCKETS_MIN, BUCKETS_MAX);
-        self.routes.allocate(buckets)?;
+    /// Gives the allocated-route table its first buckets, and the sweep its work, if they are not
+    /// there. Configuration locked; sleeps.
+    pub(crate) fn start(self: &Arc<Self>, config: &mut Config) -> Result {
+        self.routes.four.allocate()?;
+        self.routes.six.allocate()?;
         if config.sweeper.is_none() {
             config.sweeper = Some(PeriodicWork::start(self.clone(), TICKS_PER_SECOND)?);
         }
         Ok(())
     }
 
-    /// Counts a route that was taken out of the table. Any context, once for each.
-    pub(crate) fn route_ended(&self, route: &Route) {
-        let service = &route.backend.service;
-        let live = route.is_live();
-        let (total, of_service) = if live {
+    /// Counts a route that was taken out of the table because its time was over or its node gone. Any
+    /// context, once for each.
+    pub(crate) fn route_ended(&self, route: &Seen<'_>) {
+        let service = &route.info.service;
+        let (total, of_service) = if route.live {
             (&self.expired, &service.expired)
         } else {
             (&self.deleted, &service.deleted)
         };
         total.atomic().add(1, Relaxed);
         of_service.atomic().add(1, Relaxed);
-        route.backend.route_removed(live);
+        route.info.route_removed(route.live);
     }
 
     /// Deletes every route that `doomed` names, and returns how many. Process context.
-    pub(crate) fn delete_routes(&self, mut doomed: impl FnMut(&Route) -> bool) -> u64 {
+    pub(crate) fn delete_routes(&self, doomed: &dyn Fn(&Seen<'_>) -> bool) -> u64 {
+        self.delete_of::<Ipv4Addr>(doomed)
+            .saturating_add(self.delete_of::<Ipv6Addr>(doomed))
+    }
+
+    fn delete_of<A: Kind>(&self, doomed: &dyn Fn(&Seen<'_>) -> bool) -> u64 {
         let mut deleted = 0u64;
-        for bucket in 0..self.routes.bucket_count() {
-            let removed = self.routes.remove_in_bucket(bucket, |route| {
-                let doomed = doomed(route);
-                if doomed {
-                    let service = &route.backend.service;
-                    self.deleted.atomic().add(1, Relaxed);
-                    service.deleted.atomic().add(1, Relaxed);
-                    route.backend.route_removed(route.is_live());
-                }
-                doomed
-            });
-            deleted = deleted.saturating_add(u64::from(removed));
-            if bucket % GIVE_WAY == 0 {
-                give_way();
+        walk(A::table(&self.routes), 0, u32::MAX, |route| {
+            let seen = route.seen();
+            let doomed = doomed(&seen);
+            if doomed {
+                self.deleted.atomic().add(1, Relaxed);
+                seen.info.service.deleted.atomic().add(1, Relaxed);
+                seen.info.route_removed(seen.live);
+                deleted = deleted.saturating_add(1);
             }
-        }
+            !doomed
+        });
         deleted
     }
 
+    /// Sweeps a part of one family's table, or all of it when there is little room left.
+    fn sweep<A: Kind>(&self, at: &Word<u32>, crowded: bool) {
+        let table = A::table(&self.routes);
+        if table.is_empty() {
+            table.tidy();
+            return;
+        }
+        let (first, last) = if crowded {
+            (0, u32::MAX)
+        } else {
+            let first = at.get();
+            let part = u32::MAX / SWEEP_RUNS;
+            (first, first.checked_add(part).unwrap_or(u32::MAX))
+        };
+        let end = walk(table, first, last, |route| {
+            let seen = route.seen();
+            let over = seen.is_over(ticks());
+            if over {
+                self.route_ended(&seen);
+            }
+            !over
+        });
+        at.set(end.wrapping_add(1));
+        table.tidy();
+    }
+
     /// Routes of a node, as an administrator wants to see them.
-    pub(crate) fn routes_of(backend: &Backend) -> u64 {
+    pub(crate) fn routes_of(backend: &AnyBackend) -> u64 {
         // A route is counted just after it is in the table, so for an instant there may be fewer.
-        u64::try_from(backend.routes.get()).unwrap_or(0)
+        u64::try_from(backend.info().routes.get()).unwrap_or(0)
+    }
+}
+
+/// Asks `keep` of every route whose hash is among `first..=last`, and of those of the last stretch that
+/// lie behind; those that it will not have are taken out. Returns the last hash that was looked at.
+/// Process context.
+fn walk<A: Kind>(
+    table: &Table<Route<A>>,
+    first: u32,
+    last: u32,
+    mut keep: impl FnMut(&Route<A>) -> bool,
+) -> u32 {
+    let mut at = first;
+    let mut stretches = 0u32;
+    loop {
+        let end = table.stretch(at);
+        table.retain(at, end, &mut keep);
+        stretches = stretches.wrapping_add(1);
+        if stretches % GIVE_WAY == 0 {
+            give_way();
+        }
+        match end.checked_add(1) {
+            Some(next) if end < last => at = next,
+            _ => return end,
+        }
     }
 }
 
 impl Periodic for NetState {
-    /// Sweeps a part of the table, or all of it when it is three quarters full.
     fn run(&self) -> u32 {
-        if self.routes.is_empty() {
-            return TICKS_PER_SECOND;
-        }
-        let buckets = self.routes.bucket_count();
-        let crowded = self.routes.len() >= self.routes.limit() / 4 * 3;
-        let share = if crowded {
-            buckets
-        } else {
-            buckets.div_ceil(SWEEP_RUNS)
-        };
-        let mut bucket = self.sweep_at.get();
-        for _ in 0..share {
-            if bucket >= buckets {
-                bucket = 0;
-            }
-            let now = ticks();
-            self.routes.remove_in_bucket(bucket, |route| {
-                let over = sweep(&route.view(), now, &route.backend.timeouts());
-                if over {
-                    self.route_ended(route);
-                }
-                over
-            });
-            bucket = bucket.wrapping_add(1);
-            if bucket % GIVE_WAY == 0 {
-                give_way();
-            }
-        }
-        self.sweep_at.set(bucket);
+        let crowded = self.routes.len() >= self.limit.get() / 4 * 3;
+        let [four, six] = &self.sweep_at;
+        self.sweep::<Ipv4Addr>(four, crowded);
+        self.sweep::<Ipv6Addr>(six, crowded);
         TICKS_PER_SECOND
     }
 }

@@ -2,7 +2,10 @@
 
 //! The one's complement arithmetic of Internet checksums (RFC 1071, RFC 1624).
 //!
-//! Words are the `u16::from_be_bytes` of their bytes throughout.
+//! Words are the `u16::from_ne_bytes` of their bytes throughout: the sum of words in either byte order
+//! is the same sum, in that byte order (RFC 1071, 2 B).
+
+use crate::address::Address;
 
 /// Folds a sum of 16-bit words into 16 bits, adding the carries back (RFC 1071, 2).
 ///
@@ -23,14 +26,26 @@ pub fn sum(bytes: &[u8]) -> u16 {
     let mut words = bytes.chunks_exact(2);
     // OVERFLOW: 65536 times 0xffff at most.
     let sum = words.by_ref().fold(0u32, |sum, word| match *word {
-        [high, low] => sum.wrapping_add(u32::from(u16::from_be_bytes([high, low]))),
+        [high, low] => sum.wrapping_add(u32::from(u16::from_ne_bytes([high, low]))),
         _ => sum,
     });
     let odd = match *words.remainder() {
-        [high] => u32::from(high) << 8,
+        [high] => u32::from(u16::from_ne_bytes([high, 0])),
         _ => 0,
     };
     fold(sum.wrapping_add(odd))
+}
+
+/// The folded sum of a few words, each inverted if `inverted`.
+#[inline]
+pub(crate) fn sum_of<const N: usize>(words: [u16; N], inverted: bool) -> u16 {
+    let mask = if inverted { u16::MAX } else { 0 };
+    // OVERFLOW: no more words than an address has.
+    fold(
+        words
+            .iter()
+            .fold(0u32, |sum, word| sum.wrapping_add(u32::from(word ^ mask))),
+    )
 }
 
 /// How a checksum changes because words that it covers do (RFC 1624, 3).
@@ -57,12 +72,24 @@ impl Delta {
         Self(self.0.wrapping_add(other.0))
     }
 
-    /// With the two words `old`, an address, replaced by `new`.
+    /// A change that was folded.
+    #[inline(always)]
+    pub(crate) const fn folded(sum: u16) -> Self {
+        // CAST: widening.
+        Self(sum as u32)
+    }
+
+    /// The change, folded.
     #[inline]
-    pub const fn address(self, old: u32, new: u32) -> Self {
-        // CAST: the shift and the truncation take the two words apart.
-        self.word((old >> 16) as u16, (new >> 16) as u16)
-            .word(old as u16, new as u16)
+    pub(crate) const fn fold(self) -> u16 {
+        fold(self.0)
+    }
+
+    /// With an address replaced by another.
+    #[inline]
+    pub fn address<A: Address>(self, old: A, new: A) -> Self {
+        self.and(Self::folded(old.sum(true)))
+            .and(Self::folded(new.sum(false)))
     }
 
     /// The new value of a checksum field: HC' = ~(~HC + ~m + m'), equation 3 of RFC 1624.
@@ -105,20 +132,20 @@ mod tests {
     fn sum_of_the_example_in_rfc_1071() {
         assert_eq!(
             sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]),
-            0xddf2
+            u16::from_ne_bytes([0xdd, 0xf2])
         );
     }
 
     #[test]
     fn sum_of_no_of_odd_and_of_many_bytes() {
         assert_eq!(sum(&[]), 0);
-        assert_eq!(sum(&[0xab]), 0xab00);
-        assert_eq!(sum(&[0x12, 0x34, 0x56]), 0x1234 + 0x5600);
+        assert_eq!(sum(&[0xab]).to_ne_bytes(), [0xab, 0x00]);
+        assert_eq!(sum(&[0x12, 0x34, 0x56]).to_ne_bytes(), [0x68, 0x34]);
         let bytes: Vec<u8> = (0..=255).cycle().take(131_071).collect();
         let words = bytes
             .chunks(2)
             .map(|word| u64::from(word[0]) * 256 + word.get(1).map_or(0, |&low| u64::from(low)));
-        assert_eq!(sum(&bytes), plain(words.sum()));
+        assert_eq!(sum(&bytes).to_be(), plain(words.sum()));
         assert_eq!(sum(&[0xff; 131_072]), 0xffff);
     }
 
@@ -145,10 +172,22 @@ mod tests {
     }
 
     #[test]
-    fn address_is_two_words() {
-        assert_eq!(
-            Delta::NONE.address(0x0102_0304, 0xfffe_fdfc),
-            Delta::NONE.word(0x0102, 0xfffe).word(0x0304, 0xfdfc)
-        );
+    fn address_is_its_words() {
+        use core::net::{Ipv4Addr, Ipv6Addr};
+        let words = |bytes: &[u8]| -> Vec<u16> {
+            let words = bytes.chunks(2);
+            words.map(|w| u16::from_ne_bytes([w[0], w[1]])).collect()
+        };
+        let by_words = |old: &[u8], new: &[u8]| {
+            let pairs = words(old).into_iter().zip(words(new));
+            pairs.fold(Delta::NONE, |delta, (old, new)| delta.word(old, new))
+        };
+        let (old, new) = (Ipv4Addr::new(1, 2, 3, 4), Ipv4Addr::new(255, 254, 253, 252));
+        let delta = Delta::NONE.address(old, new);
+        assert_eq!(delta.fold(), by_words(&old.octets(), &new.octets()).fold());
+        let (old, new) = ("2001:db8::1", "fedc:ba98:7654:3210:ffff:ffff:ffff:ffff");
+        let (old, new): (Ipv6Addr, Ipv6Addr) = (old.parse().unwrap(), new.parse().unwrap());
+        let delta = Delta::NONE.address(old, new);
+        assert_eq!(delta.fold(), by_words(&old.octets(), &new.octets()).fold());
     }
 }

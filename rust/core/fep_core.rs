@@ -9,6 +9,7 @@
 //!
 //! | Module | Decides |
 //! |---|---|
+//! | [`address`] | what the families differ in; all below is for both |
 //! | [`packet`] | whether a packet is one the filter handles, and where its fields are |
 //! | [`icmp`] | the same for ICMP errors, and the bytes that leave |
 //! | [`hash`] | the hash bucket of a client |
@@ -35,12 +36,16 @@
 #[cfg(test)]
 extern crate std;
 
-mod address;
+pub mod address;
 pub mod checksum;
 pub mod flow;
 pub mod hash;
 pub mod icmp;
+mod icmp4;
+mod icmp6;
 mod identity;
+mod ipv4;
+mod ipv6;
 pub mod packet;
 pub mod rewrite;
 pub mod tcp;

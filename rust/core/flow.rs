@@ -8,13 +8,15 @@
 //! | route, node gone or timeout over | [`on_request`]: replace it | [`on_reply`]: ignore it |
 //! | no route | [`on_miss`]: schedule or pass on | pass on |
 
-use fep_uapi::Counter;
+use fep_uapi::{Counter, RouteState};
 
 use crate::packet::{Protocol, TcpFlags};
 use crate::tcp::{Direction, Tracker};
-use crate::timeout::{idle, Timeouts};
+use crate::timeout::idle;
 
 /// A route as one packet sees it: a copy of what the table holds.
+///
+/// The functions below are given the timeout of a state, in ticks, by a function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteView {
     /// What was seen of the connection.
@@ -30,8 +32,27 @@ pub struct RouteView {
 impl RouteView {
     /// Whether the route is as good as deleted: its node is gone (F6) or its timeout over.
     #[inline]
-    const fn is_over(&self, now: u32, timeouts: &Timeouts) -> bool {
-        !self.live || idle(now, self.last_used) >= timeouts.of(self.tracker.state())
+    fn is_over(&self, now: u32, timeout_of: impl FnOnce(RouteState) -> u32) -> bool {
+        !self.live || idle(now, self.last_used) >= timeout_of(self.tracker.state())
+    }
+}
+
+/// Decides the common case, for a packet of either direction: a route that is in use, that is, whose
+/// node is there and takes clients, and which a packet used less than a second ago, which no timeout is
+/// shorter than. Gives the route's new tracker; often the old one. `None`: ask [`on_request`] or
+/// [`on_reply`].
+#[inline(always)]
+pub const fn in_use(
+    view: &RouteView,
+    direction: Direction,
+    flags: TcpFlags,
+    now: u32,
+    ticks_per_second: u32,
+) -> Option<Tracker> {
+    if view.live && !view.draining && idle(now, view.last_used) < ticks_per_second {
+        Some(view.tracker.step(direction, flags))
+    } else {
+        None
     }
 }
 
@@ -55,14 +76,14 @@ pub enum OnRequest {
 /// nothing until the node's answer to it has made the client reset. UDP has no connections to end,
 /// so a UDP client keeps a draining node until it pauses.
 #[inline]
-pub const fn on_request(
+pub fn on_request(
     view: &RouteView,
     protocol: Protocol,
     flags: TcpFlags,
     now: u32,
-    timeouts: &Timeouts,
+    timeout_of: impl FnOnce(RouteState) -> u32,
 ) -> OnRequest {
-    if view.is_over(now, timeouts) {
+    if view.is_over(now, timeout_of) {
         return OnRequest::Replace;
     }
     if view.draining && matches!(protocol, Protocol::Tcp) && flags.opens() {
@@ -93,14 +114,14 @@ pub enum OnReply {
 
 /// Decides on a reply whose client has a route (F5, F6).
 #[inline]
-pub const fn on_reply(
+pub fn on_reply(
     view: &RouteView,
     _protocol: Protocol,
     flags: TcpFlags,
     now: u32,
-    timeouts: &Timeouts,
+    timeout_of: impl FnOnce(RouteState) -> u32,
 ) -> OnReply {
-    if view.is_over(now, timeouts) {
+    if view.is_over(now, timeout_of) {
         return OnReply::Ignore;
     }
     OnReply::Use {
@@ -111,8 +132,8 @@ pub const fn on_reply(
 /// Whether an ICMP error about a packet of a route is translated (RFC 5508, 4): while the route is
 /// good for other packets. An error changes nothing of it, or forged ones could keep it.
 #[inline]
-pub const fn takes_error(view: &RouteView, now: u32, timeouts: &Timeouts) -> bool {
-    !view.is_over(now, timeouts)
+pub fn takes_error(view: &RouteView, now: u32, timeout_of: impl FnOnce(RouteState) -> u32) -> bool {
+    !view.is_over(now, timeout_of)
 }
 
 /// What a request for a service does when its client has no route.
@@ -139,22 +160,28 @@ pub const fn on_miss(protocol: Protocol, flags: TcpFlags) -> OnMiss {
 
 /// Whether the sweep deletes a route: its node is gone (F6) or its timeout over.
 #[inline]
-pub const fn sweep(view: &RouteView, now: u32, timeouts: &Timeouts) -> bool {
-    view.is_over(now, timeouts)
+pub fn sweep(view: &RouteView, now: u32, timeout_of: impl FnOnce(RouteState) -> u32) -> bool {
+    view.is_over(now, timeout_of)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timeout::Timeouts;
 
     const SECONDS: Timeouts = Timeouts::from_seconds(&[30, 900, 120, 10, 300], 1);
+    /// The timeout of a state.
+    fn of(state: RouteState) -> u32 {
+        SECONDS.of(state)
+    }
+
     const SYN: TcpFlags = TcpFlags::SYN;
     const ACK: TcpFlags = TcpFlags::ACK;
     const NONE: TcpFlags = TcpFlags(0);
 
     /// A TCP tracker after requests (`>`) and replies (`<`) with these flags.
     fn tcp(history: &str) -> Tracker {
-        let mut tracker = Tracker::begin(Protocol::Tcp, SYN);
+        let mut tracker = Tracker::begin(Protocol::Tcp, false);
         for segment in history.split_whitespace() {
             let direction = match segment.as_bytes()[0] {
                 b'>' => Direction::Request,
@@ -207,12 +234,12 @@ mod tests {
             let view = view(tracker);
             for (seconds, over) in [(0, false), (timeout - 1, false), (timeout, true)] {
                 let now = after(seconds);
-                let request = on_request(&view, protocol, NONE, now, &SECONDS);
-                let reply = on_reply(&view, protocol, NONE, now, &SECONDS);
+                let request = on_request(&view, protocol, NONE, now, of);
+                let reply = on_reply(&view, protocol, NONE, now, of);
                 assert_eq!(request == OnRequest::Replace, over, "{tracker:?} {seconds}");
                 assert_eq!(reply == OnReply::Ignore, over, "{tracker:?} {seconds}");
-                assert_eq!(sweep(&view, now, &SECONDS), over, "{tracker:?} {seconds}");
-                assert_eq!(takes_error(&view, now, &SECONDS), !over, "{tracker:?}");
+                assert_eq!(sweep(&view, now, of), over, "{tracker:?} {seconds}");
+                assert_eq!(takes_error(&view, now, of), !over, "{tracker:?}");
             }
         }
     }
@@ -227,15 +254,12 @@ mod tests {
             for flags in [NONE, SYN, ACK] {
                 let now = after(0);
                 assert_eq!(
-                    on_request(&view, protocol, flags, now, &SECONDS),
+                    on_request(&view, protocol, flags, now, of),
                     OnRequest::Replace
                 );
-                assert_eq!(
-                    on_reply(&view, protocol, flags, now, &SECONDS),
-                    OnReply::Ignore
-                );
-                assert!(sweep(&view, now, &SECONDS));
-                assert!(!takes_error(&view, now, &SECONDS));
+                assert_eq!(on_reply(&view, protocol, flags, now, of), OnReply::Ignore);
+                assert!(sweep(&view, now, of));
+                assert!(!takes_error(&view, now, of));
             }
         }
     }
@@ -262,13 +286,13 @@ mod tests {
                             tracker: tracker_after,
                         }
                     };
-                    let decided = on_request(&view, protocol, flags, after(1), &SECONDS);
+                    let decided = on_request(&view, protocol, flags, after(1), of);
                     assert_eq!(decided, expected, "{tracker:?} {flags:?}");
                     let tracker = tracker.step(Direction::Reply, flags);
-                    let reply = on_reply(&view, protocol, flags, after(1), &SECONDS);
+                    let reply = on_reply(&view, protocol, flags, after(1), of);
                     assert_eq!(reply, OnReply::Use { tracker });
                 }
-                assert!(!sweep(&view, after(1), &SECONDS));
+                assert!(!sweep(&view, after(1), of));
             }
         }
         let ended: std::vec::Vec<bool> = every_state().map(|(tracker, ..)| tracker.ended()).into();

@@ -2,9 +2,11 @@
 
 //! Services and back-end nodes, and how they cross the kernel boundary.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use fep_uapi::{Endpoint, Reason, ServiceId, FAMILY_IPV4, FAMILY_IPV6};
 
-use crate::address::is_unicast_host;
+use crate::address::Address;
 use crate::packet::Protocol;
 
 /// A service: what clients address (F1, F2).
@@ -12,8 +14,8 @@ use crate::packet::Protocol;
 pub struct Service {
     /// The transport protocol.
     pub protocol: Protocol,
-    /// The virtual address (VIP): `u32::from_be_bytes` of its bytes.
-    pub address: u32,
+    /// The virtual address (VIP).
+    pub address: IpAddr,
     /// The port.
     pub port: u16,
 }
@@ -21,8 +23,8 @@ pub struct Service {
 /// A back-end node of a service.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Node {
-    /// The address: `u32::from_be_bytes` of its bytes.
-    pub address: u32,
+    /// The address.
+    pub address: IpAddr,
     /// The port.
     pub port: u16,
 }
@@ -30,8 +32,8 @@ pub struct Node {
 /// A back-end node on one port or on all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NodePattern {
-    /// The address: `u32::from_be_bytes` of its bytes.
-    pub address: u32,
+    /// The address.
+    pub address: IpAddr,
     /// The port; `None` for every port.
     pub port: Option<u16>,
 }
@@ -78,7 +80,7 @@ impl TryFrom<&ServiceId> for Service {
     type Error = Reason;
 
     fn try_from(id: &ServiceId) -> Result<Self, Reason> {
-        let address = ipv4(id.family, &id.address)?;
+        let address = ip(id.family, &id.address)?;
         if id.reserved != 0 {
             return Err(Reason::ReservedNotZero);
         }
@@ -96,12 +98,13 @@ impl TryFrom<&ServiceId> for Service {
 
 impl From<Service> for ServiceId {
     fn from(service: Service) -> Self {
+        let (family, address) = family_and_bytes(service.address);
         Self {
-            family: FAMILY_IPV4,
+            family,
             protocol: service.protocol.number(),
             port: service.port,
             reserved: 0,
-            address: address_bytes(service.address),
+            address,
         }
     }
 }
@@ -110,7 +113,7 @@ impl TryFrom<&Endpoint> for NodePattern {
     type Error = Reason;
 
     fn try_from(endpoint: &Endpoint) -> Result<Self, Reason> {
-        let address = ipv4(endpoint.family, &endpoint.address)?;
+        let address = ip(endpoint.family, &endpoint.address)?;
         if endpoint.reserved0 != 0 || endpoint.reserved1 != 0 {
             return Err(Reason::ReservedNotZero);
         }
@@ -133,12 +136,13 @@ impl TryFrom<&Endpoint> for Node {
 
 impl From<Node> for Endpoint {
     fn from(node: Node) -> Self {
+        let (family, address) = family_and_bytes(node.address);
         Self {
-            family: FAMILY_IPV4,
+            family,
             reserved0: 0,
             port: node.port,
             reserved1: 0,
-            address: address_bytes(node.address),
+            address,
         }
     }
 }
@@ -165,29 +169,40 @@ fn optional_pattern(endpoint: &Endpoint) -> Result<Option<NodePattern>, Reason> 
     }
 }
 
-/// The address of an IPv4 endpoint.
-fn ipv4(family: u8, address: &[u8; 16]) -> Result<u32, Reason> {
+/// An address as it crosses the boundary.
+fn ip(family: u8, address: &[u8; 16]) -> Result<IpAddr, Reason> {
     match family {
-        FAMILY_IPV4 => {}
-        FAMILY_IPV6 => return Err(Reason::FamilyUnsupported),
-        _ => return Err(Reason::BadFamily),
+        FAMILY_IPV4 => {
+            let &[a, b, c, d, ref unused @ ..] = address;
+            if unused.iter().any(|&byte| byte != 0) {
+                return Err(Reason::ReservedNotZero);
+            }
+            Ok(Ipv4Addr::new(a, b, c, d).into())
+        }
+        FAMILY_IPV6 => Ok(Ipv6Addr::from(*address).into()),
+        _ => Err(Reason::BadFamily),
     }
-    let &[a, b, c, d, ref unused @ ..] = address;
-    if unused.iter().any(|&byte| byte != 0) {
-        return Err(Reason::ReservedNotZero);
-    }
-    Ok(u32::from_be_bytes([a, b, c, d]))
 }
 
-/// The sixteen bytes of an IPv4 address.
-fn address_bytes(address: u32) -> [u8; 16] {
-    let [a, b, c, d] = address.to_be_bytes();
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+/// The same the other way round.
+fn family_and_bytes(address: IpAddr) -> (u8, [u8; 16]) {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            let bytes = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            (FAMILY_IPV4, bytes)
+        }
+        IpAddr::V6(address) => (FAMILY_IPV6, address.octets()),
+    }
 }
 
 /// The address, if it can be that of one host.
-fn unicast(address: u32) -> Result<u32, Reason> {
-    if is_unicast_host(address) {
+fn unicast(address: IpAddr) -> Result<IpAddr, Reason> {
+    let unicast = match address {
+        IpAddr::V4(address) => address.is_unicast_host(),
+        IpAddr::V6(address) => address.is_unicast_host(),
+    };
+    if unicast {
         Ok(address)
     } else {
         Err(Reason::AddressNotUnicast)
@@ -200,11 +215,11 @@ mod tests {
 
     const SERVICE: Service = Service {
         protocol: Protocol::Tcp,
-        address: 0xc000_0201,
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         port: 8080,
     };
     const NODE: Node = Node {
-        address: 0x0a00_0007,
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)),
         port: 80,
     };
 
@@ -244,7 +259,7 @@ mod tests {
         };
         let other_port = Node { port: 81, ..NODE };
         let stranger = Node {
-            address: 0x0a00_0008,
+            address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 8)),
             ..NODE
         };
         for (service, backend, expected) in [
@@ -283,7 +298,7 @@ mod tests {
                     family: 6,
                     ..no_service
                 },
-                Reason::FamilyUnsupported,
+                Reason::BadProtocol,
             ),
             (
                 ServiceId {

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The translation of a packet: one address, one port, the time to live, and both checksums.
+//! The translation of a packet: one address, one port, the time to live, and the checksums.
 //!
 //! A request's destination becomes the back-end node, a reply's source becomes the service (F5).
+//!
+//! All packets of a service to one node are translated alike, so what the checksums change by is
+//! known beforehand: a [`Translation`] holds it.
+//!
+//! Checksums are updated incrementally (RFC 1624, equation 3): a right one stays right and a wrong one
+//! wrong. A UDP packet without a checksum (0) stays without; one whose checksum becomes 0 gets 0xffff
+//! (RFC 768).
+//!
+//! [`translate`](Address::translate) returns `false` and changes nothing when `head` is shorter than
+//! `packet.rewrite_len` or the time to live is 0. That a time to live of 1 must not be forwarded
+//! (RFC 1812, 5.3.1; RFC 8200, 3) is for the caller to see: it answers with an ICMP error.
 
+use crate::address::Address;
 use crate::checksum::Delta;
-use crate::packet::{Packet, Protocol};
-
-/// Offset of the time to live in the IPv4 header (RFC 791, 3.1).
-const TTL: usize = 8;
-/// Bytes of the IPv4 header before the addresses.
-const FIXED: usize = 12;
+use crate::packet::Protocol;
 
 /// Which end of a packet is translated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +26,16 @@ pub enum Side {
     Source,
     /// Destination address and port: a request.
     Destination,
+}
+
+impl Side {
+    /// The other end.
+    pub(crate) const fn opposite(self) -> Self {
+        match self {
+            Self::Source => Self::Destination,
+            Self::Destination => Self::Source,
+        }
+    }
 }
 
 /// What the transport checksum field holds.
@@ -31,104 +48,107 @@ pub enum Coverage {
     Partial,
 }
 
-/// The bytes that a translation reads and writes.
-struct Fields<'a> {
-    /// The IPv4 header up to the addresses.
-    fixed: &'a mut [u8; FIXED],
-    /// The address.
-    address: &'a mut [u8; 4],
-    /// The port.
-    port: &'a mut [u8; 2],
-    /// The transport checksum.
-    checksum: &'a mut [u8; 2],
+/// What one end of a packet becomes, and what the checksums change by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change<A> {
+    /// The new address.
+    pub address: A,
+    /// The new port.
+    pub port: u16,
+    /// The addresses' part of a checksum: ~m + m' of RFC 1624, folded, in native byte order.
+    pub(crate) addresses: u16,
+    /// That and the ports' part.
+    pub(crate) all: u16,
 }
 
-impl<'a> Fields<'a> {
-    /// Finds the fields, or `None` when they are not all there.
-    #[inline]
-    fn locate(head: &'a mut [u8], packet: &Packet, side: Side) -> Option<Self> {
-        let header_len = usize::from(packet.header_len);
-        let (ip, transport) = head.split_at_mut_checked(header_len)?;
-        let (fixed, addresses) = ip.split_first_chunk_mut::<FIXED>()?;
-        let (source, addresses) = addresses.split_first_chunk_mut::<4>()?;
-        let (destination, _) = addresses.split_first_chunk_mut::<4>()?;
-        let (source_port, transport) = transport.split_first_chunk_mut::<2>()?;
-        let (destination_port, transport) = transport.split_first_chunk_mut::<2>()?;
-        // Behind the ports: RFC 9293, 3.1 (offset 16) and RFC 768 (offset 6).
-        let behind = match packet.protocol {
-            Protocol::Tcp => 12,
-            Protocol::Udp => 2,
-        };
-        let (checksum, _) = transport.get_mut(behind..)?.split_first_chunk_mut::<2>()?;
-        let (address, port) = match side {
-            Side::Source => (source, source_port),
-            Side::Destination => (destination, destination_port),
-        };
-        Some(Self {
-            fixed,
-            address,
-            port,
-            checksum,
-        })
+impl<A: Address> Change<A> {
+    fn new(from: (A, u16), to: (A, u16)) -> Self {
+        let addresses = Delta::folded(from.0.sum(true)).and(Delta::folded(to.0.sum(false)));
+        let all = addresses.word(from.1.to_be(), to.1.to_be());
+        Self {
+            address: to.0,
+            port: to.1,
+            addresses: addresses.fold(),
+            all: all.fold(),
+        }
     }
 }
 
-/// Translates one side of a packet to `address` and `port` and takes one off the time to live (F5).
-///
-/// `head` begins with the IPv4 header that [`parse`](crate::packet::parse) read `packet` from.
-///
-/// Both checksums are updated incrementally (RFC 1624, equation 3): a right one stays right and a
-/// wrong one wrong. A UDP packet without a checksum (0) stays without; one whose checksum becomes 0
-/// gets 0xffff (RFC 768).
-///
-/// Returns `false` and changes nothing when `head` is shorter than `packet.rewrite_len` or the time
-/// to live is 0. That a time to live of 1 must not be forwarded (RFC 1812, 5.3.1) is for the caller
-/// to see: it answers with an ICMP error.
-#[inline]
-pub fn translate(
-    head: &mut [u8],
-    packet: &Packet,
+/// How a service's packets are translated for one of its back-end nodes, and back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Translation<A> {
+    /// Of a request's destination: the node.
+    pub to_node: Change<A>,
+    /// Of a reply's source: the service.
+    pub to_service: Change<A>,
+}
+
+impl<A: Address> Translation<A> {
+    /// The translation between a service's address and port and a node's.
+    pub fn new(service: (A, u16), node: (A, u16)) -> Self {
+        Self {
+            to_node: Change::new(service, node),
+            to_service: Change::new(node, service),
+        }
+    }
+
+    /// The change of that side.
+    #[inline(always)]
+    pub const fn change(&self, side: Side) -> &Change<A> {
+        match side {
+            Side::Source => &self.to_service,
+            Side::Destination => &self.to_node,
+        }
+    }
+}
+
+/// Translates a transport header: port and checksum. Returns `false` and changes nothing when not all
+/// of it is there.
+#[inline(always)]
+pub(crate) fn translate_transport<A>(
+    transport: &mut [u8],
+    protocol: Protocol,
     side: Side,
-    address: u32,
-    port: u16,
+    change: &Change<A>,
     coverage: Coverage,
 ) -> bool {
-    if head.len() < usize::from(packet.rewrite_len) {
-        return false;
-    }
-    let Some(fields) = Fields::locate(head, packet, side) else {
+    // The checksum, behind the ports: RFC 9293, 3.1 (offset 16) and RFC 768 (offset 6).
+    let behind = match protocol {
+        Protocol::Tcp => 12,
+        Protocol::Udp => 2,
+    };
+    let Some((ports, rest)) = transport.split_first_chunk_mut::<4>() else {
         return false;
     };
-    let fixed = fields.fixed;
-    let Some(ttl) = fixed[TTL].checked_sub(1) else {
+    let checksum = rest
+        .get_mut(behind..)
+        .and_then(<[u8]>::first_chunk_mut::<2>);
+    let Some(checksum) = checksum else {
         return false;
     };
+    let Some((source, destination)) = ports.split_first_chunk_mut::<2>() else {
+        return false;
+    };
+    let Some(destination) = destination.first_chunk_mut::<2>() else {
+        return false;
+    };
+    *match side {
+        Side::Source => source,
+        Side::Destination => destination,
+    } = change.port.to_be_bytes();
 
-    let addresses = Delta::NONE.address(u32::from_be_bytes(*fields.address), address);
-    let old_port = u16::from_be_bytes(*fields.port);
-    *fields.address = address.to_be_bytes();
-    *fields.port = port.to_be_bytes();
-
-    // The time to live shares its word with the protocol.
-    let lifetime = u16::from_be_bytes([fixed[TTL], fixed[9]]);
-    fixed[TTL] = ttl;
-    let header = addresses
-        .word(lifetime, u16::from_be_bytes([ttl, fixed[9]]))
-        .update(u16::from_be_bytes([fixed[10], fixed[11]]));
-    [fixed[10], fixed[11]] = header.to_be_bytes();
-
-    let old = u16::from_be_bytes(*fields.checksum);
+    let old = u16::from_ne_bytes(*checksum);
     let new = match coverage {
-        Coverage::Partial => addresses.update_sum(old),
+        Coverage::Partial => Delta::folded(change.addresses).update_sum(old),
         Coverage::Full => {
-            let updated = addresses.word(old_port, port).update(old);
-            match (packet.protocol, old, updated) {
+            let updated = Delta::folded(change.all).update(old);
+            match (protocol, old, updated) {
                 (Protocol::Udp, 0, _) => 0,
                 (Protocol::Udp, _, 0) => 0xffff,
                 _ => updated,
             }
         }
     };
-    *fields.checksum = new.to_be_bytes();
+    *checksum = new.to_ne_bytes();
     true
 }

@@ -39,10 +39,12 @@ const CLIENT_FIN: u32 = 1 << 3;
 const NODE_FIN: u32 = 1 << 4;
 /// The last thing that mattered was a reset.
 const RESET: u32 = 1 << 5;
+/// Only the client's packets are seen: the node answers directly.
+const ONE_WAY: u32 = 1 << 6;
 /// Both FINs.
 const BOTH_FINS: u32 = CLIENT_FIN | NODE_FIN;
 /// Every bit that has a meaning.
-const ALL: u32 = SYN | SYN_ACK | ESTABLISHED | BOTH_FINS | RESET;
+const ALL: u32 = SYN | SYN_ACK | ESTABLISHED | BOTH_FINS | RESET | ONE_WAY;
 
 impl Tracker {
     /// The tracker of a UDP route: there is nothing to track.
@@ -61,12 +63,23 @@ impl Tracker {
     }
 
     /// The tracker of a new route, whose first packet was scheduled (so, for TCP, was a SYN; see
-    /// [`on_miss`](crate::flow::on_miss)).
+    /// [`on_miss`](crate::flow::on_miss)). `one_way`: the node's packets will not be seen.
     #[inline]
-    pub const fn begin(protocol: Protocol, _flags: TcpFlags) -> Self {
-        match protocol {
-            Protocol::Tcp => Self(SYN),
-            Protocol::Udp => Self::UDP,
+    pub const fn begin(protocol: Protocol, one_way: bool) -> Self {
+        match (protocol, one_way) {
+            (Protocol::Tcp, false) => Self(SYN),
+            (Protocol::Tcp, true) => Self(ONE_WAY).begin_again(),
+            (Protocol::Udp, _) => Self::UDP,
+        }
+    }
+
+    /// The tracker of the next connection. Where only one way is seen, the node is taken to answer.
+    #[inline]
+    const fn begin_again(self) -> Self {
+        if self.0 & ONE_WAY != 0 {
+            Self(SYN | SYN_ACK | ONE_WAY)
+        } else {
+            Self(SYN)
         }
     }
 
@@ -78,6 +91,8 @@ impl Tracker {
     ///   once one side has closed or reset, the client uses its port again, and it begins anew.
     /// - SYN-ACK of the node: received. ACK of the client thereafter: established.
     /// - FIN with ACK, in a connection whose SYN-ACK was seen: that side has closed.
+    /// - Where only the client's packets are seen, its FIN stands for both: with the same port it opens
+    ///   no other connection until the node has closed too.
     /// - A segment of the client with ACK after a reset of an established connection: the reset is
     ///   taken back, since a client that has been reset does not go on. When it was genuine after
     ///   all, the node answers this segment with another reset.
@@ -104,7 +119,11 @@ impl Tracker {
                     RESET => return self,
                     _ => (bits & !RESET) | ESTABLISHED,
                 };
-                Self(if fin { bits | CLIENT_FIN } else { bits })
+                Self(match (fin, bits & ONE_WAY) {
+                    (false, _) => bits,
+                    (true, 0) => bits | CLIENT_FIN,
+                    (true, _) => bits | BOTH_FINS,
+                })
             }
             Direction::Reply => Self(if fin { bits | NODE_FIN } else { bits }),
         }
@@ -114,7 +133,9 @@ impl Tracker {
     #[inline]
     const fn step_syn(self, direction: Direction, flags: TcpFlags) -> Self {
         match direction {
-            Direction::Request if flags.opens() && self.0 & (BOTH_FINS | RESET) != 0 => Self(SYN),
+            Direction::Request if flags.opens() && self.0 & (BOTH_FINS | RESET) != 0 => {
+                self.begin_again()
+            }
             Direction::Reply
                 if flags.contains(TcpFlags::ACK) && self.0 & (BOTH_FINS | RESET) == 0 =>
             {

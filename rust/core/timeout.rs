@@ -5,7 +5,10 @@
 //! Ticks are the kernel's jiffies, cut to 32 bits. An idle time is meaningful below 2^31 ticks (24
 //! days at 1000 ticks per second); every route is looked at far more often than that.
 
-use fep_uapi::{RouteState, TIMEOUTS, TIMEOUT_DEFAULTS};
+use fep_uapi::{
+    RouteState, TIMEOUTS, TIMEOUT_DEFAULTS, TIMEOUT_TCP_CLOSING, TIMEOUT_TCP_ESTABLISHED,
+    TIMEOUT_TCP_RESET, TIMEOUT_TCP_SYN, TIMEOUT_UDP,
+};
 
 /// The longest idle time that can be told from a time stamp of the future.
 const IDLE_MAX: u32 = u32::MAX >> 1;
@@ -54,19 +57,6 @@ impl Timeouts {
         }
     }
 
-    /// The timeouts as [`to_ticks`](Self::to_ticks) gave them.
-    #[inline]
-    pub const fn from_ticks(ticks: [u32; TIMEOUTS]) -> Self {
-        let [syn, established, closing, reset, udp] = ticks;
-        Self {
-            syn,
-            established,
-            closing,
-            reset,
-            udp,
-        }
-    }
-
     /// The timeouts in ticks, in the order of the ABI: for storage that several CPUs share.
     pub const fn to_ticks(self) -> [u32; TIMEOUTS] {
         [
@@ -81,13 +71,25 @@ impl Timeouts {
     /// How long a route in this state may be idle, in ticks.
     #[inline]
     pub const fn of(&self, state: RouteState) -> u32 {
-        match state {
-            RouteState::Udp => self.udp,
-            RouteState::SynSent | RouteState::SynReceived => self.syn,
-            RouteState::Established => self.established,
-            RouteState::FinWait | RouteState::TimeWait => self.closing,
-            RouteState::Closed => self.reset,
+        match index(state) {
+            TIMEOUT_TCP_SYN => self.syn,
+            TIMEOUT_TCP_ESTABLISHED => self.established,
+            TIMEOUT_TCP_CLOSING => self.closing,
+            TIMEOUT_TCP_RESET => self.reset,
+            _ => self.udp,
         }
+    }
+}
+
+/// Which of a service's timeouts holds in a state, as an index into them.
+#[inline]
+pub const fn index(state: RouteState) -> usize {
+    match state {
+        RouteState::Udp => TIMEOUT_UDP,
+        RouteState::SynSent | RouteState::SynReceived => TIMEOUT_TCP_SYN,
+        RouteState::Established => TIMEOUT_TCP_ESTABLISHED,
+        RouteState::FinWait | RouteState::TimeWait => TIMEOUT_TCP_CLOSING,
+        RouteState::Closed => TIMEOUT_TCP_RESET,
     }
 }
 

@@ -6,8 +6,8 @@
 //! service is there, is left to the caller.
 
 use fep_uapi::{
-    Op, OpKind, Reason, Scheduler, DEVICE_NAME_LEN, ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN, TIMEOUTS,
-    TIMEOUT_MAX, WEIGHT_MAX,
+    Method, Op, OpKind, Reason, Scheduler, DEVICE_NAME_LEN, ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN,
+    TIMEOUTS, TIMEOUT_MAX, WEIGHT_MAX,
 };
 
 use crate::identity::optional_service;
@@ -57,6 +57,8 @@ pub enum Change<'a> {
         backend: Node,
         /// Its weight.
         weight: u32,
+        /// How it is reached.
+        method: Method,
     },
     /// [`OpKind::BackendSet`].
     BackendSet {
@@ -133,10 +135,19 @@ pub fn change(op: &Op) -> Result<Change<'_>, Reason> {
             if backend.address == service.address {
                 return Err(Reason::BackendIsVip);
             }
+            if backend.address.is_ipv4() != service.address.is_ipv4() {
+                return Err(Reason::FamilyMismatch);
+            }
+            let weight = weight(op.weight)?;
+            let method = Method::from_code(op.method).ok_or(Reason::BadMethod)?;
+            if method == Method::Dr && backend.port != service.port {
+                return Err(Reason::PortNotService);
+            }
             Change::BackendAdd {
                 service,
                 backend,
-                weight: weight(op.weight)?,
+                weight,
+                method,
             }
         }
         OpKind::BackendSet => Change::BackendSet {
@@ -178,7 +189,13 @@ fn unused_fields_are_zero(kind: OpKind, op: &Op) -> Result<(), Reason> {
             rest.timeouts = zero.timeouts;
         }
         OpKind::ServiceDel => rest.service = zero.service,
-        OpKind::BackendAdd | OpKind::BackendSet => {
+        OpKind::BackendAdd => {
+            rest.service = zero.service;
+            rest.backend = zero.backend;
+            rest.weight = zero.weight;
+            rest.method = zero.method;
+        }
+        OpKind::BackendSet => {
             rest.service = zero.service;
             rest.backend = zero.backend;
             rest.weight = zero.weight;

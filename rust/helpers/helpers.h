@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Inline functions and macros of the kernel's headers that Rust cannot call:
- * one forwarding function each, for rust/net alone.
+ * Inline functions and macros of the kernel's headers that Rust cannot call,
+ * for rust/net alone: one forwarding function each, but where every packet
+ * passes several are one.
  */
 #ifndef FEP_HELPERS_H
 #define FEP_HELPERS_H
@@ -10,31 +11,41 @@
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/skbuff.h>
+#include <linux/slab.h>
 #include <linux/workqueue.h>
 #include <net/net_namespace.h>
 #include <net/route.h>
 
-/* dst.c */
-struct dst_entry *fep_helper_dst_check(struct dst_entry *dst);
-unsigned int fep_helper_dst_mtu(const struct dst_entry *dst);
-int fep_helper_dst_output(struct net *net, struct sk_buff *skb);
+/* address.c */
+unsigned int fep_helper_ipv4_address_type(struct net *net, __be32 addr);
+bool fep_helper_ipv6_address_is_local(struct net *net, const struct in6_addr *addr);
+bool fep_helper_ipv4_is_from(const struct sk_buff *skb, struct dst_entry *dst, __be32 daddr);
+bool fep_helper_ipv6_is_from(const struct sk_buff *skb, struct dst_entry *dst,
+			     const struct in6_addr *daddr);
 
 /* forward.c */
-void fep_helper_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
-void fep_helper_skb_set_transport_header(struct sk_buff *skb, int offset);
-void fep_helper_skb_set_dev(struct sk_buff *skb, struct net_device *dev);
-void fep_helper_skb_forward_reset(struct sk_buff *skb);
+int fep_helper_ip_output(struct net *net, struct sk_buff *skb, struct dst_entry *dst);
+unsigned int fep_helper_dst_mtu(const struct dst_entry *dst);
 void fep_helper_kfree_skb_netfilter(struct sk_buff *skb);
 
 /* gso.c */
-unsigned int fep_helper_skb_gso_segs(const struct sk_buff *skb);
 bool fep_helper_skb_gso_fits(const struct sk_buff *skb, unsigned int mtu);
 
 /* icmp.c */
-void fep_helper_icmp_send(struct sk_buff *skb, int type, int code, __be32 info);
+void fep_helper_icmp_send(struct sk_buff *skb, int type, int code, u32 info);
+void fep_helper_icmpv6_send(struct sk_buff *skb, u8 type, u8 code, u32 info);
 
-/* if_vlan.c */
-bool fep_helper_skb_is_of_vlan(const struct sk_buff *skb);
+/* ipv4.c */
+struct dst_entry *fep_helper_ipv4_route_output(struct net *net, __be32 daddr, __be32 saddr);
+unsigned int fep_helper_ipv4_route_mtu(struct net *net, struct dst_entry *dst);
+int fep_helper_ipv4_forward(struct sk_buff *skb, struct dst_entry *dst, __be32 daddr);
+
+/* ipv6.c */
+struct dst_entry *fep_helper_ipv6_route_output(struct net *net, const struct in6_addr *daddr,
+					       const struct in6_addr *saddr, u32 *cookie);
+unsigned int fep_helper_ipv6_route_mtu(struct dst_entry *dst, u32 cookie);
+int fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_entry *dst,
+			    const struct in6_addr *daddr);
 
 /* Constants that bindgen cannot see. */
 static const u32 FEP_CONST_TICKS_PER_SECOND = HZ;
@@ -50,7 +61,6 @@ static const unsigned long FEP_CONST_EVENT_UNREGISTER = NETDEV_UNREGISTER;
 /* net_namespace.c */
 struct net *fep_helper_current_net(void);
 void fep_helper_get_net(struct net *net);
-unsigned int fep_helper_net_address_type(struct net *net, __be32 addr);
 void fep_helper_put_net(struct net *net);
 void **fep_helper_net_slot(struct net *net, unsigned int id);
 struct user_namespace *fep_helper_net_user_ns(struct net *net);
@@ -58,7 +68,6 @@ struct user_namespace *fep_helper_net_user_ns(struct net *net);
 /* netdevice.c */
 struct net_device *fep_helper_notifier_info_dev(void *info);
 struct net *fep_helper_dev_net(struct net_device *dev);
-unsigned int fep_helper_ll_reserved_space(struct net_device *dev);
 bool fep_helper_netif_is_loopback(const struct net_device *dev);
 bool fep_helper_netif_is_l3_slave(const struct net_device *dev);
 int fep_helper_netdev_ifindex(const struct net_device *dev);
@@ -68,30 +77,27 @@ void fep_helper_dev_put(struct net_device *dev);
 
 /* percpu.c */
 void __percpu *fep_helper_alloc_percpu(size_t size, size_t align);
-void *fep_helper_this_cpu_ptr(void __percpu *ptr);
+unsigned long fep_helper_cpu_offset(void);
 void *fep_helper_per_cpu_ptr(void __percpu *ptr, unsigned int cpu);
 bool fep_helper_cpu_possible(unsigned int cpu);
-
-/* route.c */
-struct dst_entry *fep_helper_route_output(struct net *net, __be32 daddr, __be32 saddr);
-bool fep_helper_route_is_unicast(const struct dst_entry *dst);
-struct net_device *fep_helper_route_dev(const struct dst_entry *dst);
-int fep_helper_route_input(struct sk_buff *skb);
-int fep_helper_route_xmit(struct dst_entry *dst, struct sk_buff *skb, __be32 daddr);
 
 /* sched.c */
 void fep_helper_cond_resched(void);
 bool fep_helper_fatal_signal_pending(void);
 
 /* skbuff.c */
-bool fep_helper_skb_is_ipv4(const struct sk_buff *skb);
-bool fep_helper_skb_is_host(const struct sk_buff *skb);
-bool fep_helper_skb_csum_partial(const struct sk_buff *skb, int start);
+unsigned int fep_helper_skb_arrival(const struct sk_buff *skb);
+int fep_helper_skb_prepare(struct sk_buff *skb, unsigned int writable, int transport);
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb);
 int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len);
-int fep_helper_skb_cow_head(struct sk_buff *skb, unsigned int headroom);
+
+/* slab.c */
+struct kmem_cache *fep_helper_kmem_cache_create(const char *name, unsigned int size);
+void *fep_helper_kmem_cache_alloc(struct kmem_cache *cache);
 
 /* workqueue.c */
+void fep_helper_init_work(struct work_struct *work, work_func_t func);
+bool fep_helper_queue_work(struct work_struct *work);
 void fep_helper_init_delayed_work(struct delayed_work *work, work_func_t func);
 bool fep_helper_queue_delayed_work(struct delayed_work *work, unsigned long delay);
 

@@ -12,11 +12,6 @@ struct net *fep_helper_dev_net(struct net_device *dev)
 	return dev_net(dev);
 }
 
-unsigned int fep_helper_ll_reserved_space(struct net_device *dev)
-{
-	return LL_RESERVED_SPACE(dev);
-}
-
 bool fep_helper_netif_is_loopback(const struct net_device *dev)
 {
 	return dev->flags & IFF_LOOPBACK;

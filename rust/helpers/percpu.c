@@ -8,9 +8,10 @@ void __percpu *fep_helper_alloc_percpu(size_t size, size_t align)
 	return __alloc_percpu_gfp(size, align, GFP_KERNEL_ACCOUNT);
 }
 
-void *fep_helper_this_cpu_ptr(void __percpu *ptr)
+/* What this_cpu_ptr() adds to a per-CPU pointer. */
+unsigned long fep_helper_cpu_offset(void)
 {
-	return this_cpu_ptr(ptr);
+	return __my_cpu_offset;
 }
 
 void *fep_helper_per_cpu_ptr(void __percpu *ptr, unsigned int cpu)

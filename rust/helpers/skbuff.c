@@ -1,20 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/if_vlan.h>
 #include <linux/skbuff.h>
 
-bool fep_helper_skb_is_ipv4(const struct sk_buff *skb)
+/*
+ * 4 or 6: the version of an IP packet for this host, and of this device rather than of a VLAN on top
+ * of it; else 0. A tag with VLAN 0 is a priority only (802.1p). Bit 3 of an ordinary packet: nobody
+ * else has it or its data, it is no GSO packet, and its checksum is complete. From bit 8 on the lower
+ * bits of the device's index.
+ */
+unsigned int fep_helper_skb_arrival(const struct sk_buff *skb)
 {
-	return skb->protocol == htons(ETH_P_IP);
+	unsigned int arrival = skb->skb_iif << 8;
+
+	if (skb->pkt_type != PACKET_HOST ||
+	    (skb_vlan_tag_present(skb) && skb_vlan_tag_get_id(skb) != 0))
+		return arrival;
+	if (likely(!skb->cloned && skb->ip_summed != CHECKSUM_PARTIAL && !skb_is_gso(skb) &&
+		   refcount_read(&skb->users) == 1))
+		arrival |= 8;
+	if (skb->protocol == htons(ETH_P_IP))
+		return arrival | 4;
+	return skb->protocol == htons(ETH_P_IPV6) ? arrival | 6 : arrival;
 }
 
-bool fep_helper_skb_is_host(const struct sk_buff *skb)
+/*
+ * Notes where the transport header is and makes the first bytes linear and writable. Returns -ENOMEM,
+ * or the number of GSO segments (0: none), with bit 16 set when the checksum there is to be completed.
+ */
+int fep_helper_skb_prepare(struct sk_buff *skb, unsigned int writable, int transport)
 {
-	return skb->pkt_type == PACKET_HOST;
-}
+	int segments = skb_is_gso(skb) ? max_t(u16, 1, skb_shinfo(skb)->gso_segs) : 0;
 
-bool fep_helper_skb_csum_partial(const struct sk_buff *skb, int start)
-{
-	return skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_start_offset(skb) == start;
+	if (unlikely(writable && (skb_headlen(skb) < writable || skb_cloned(skb))) &&
+	    skb_ensure_writable(skb, writable))
+		return -ENOMEM;
+	skb_set_transport_header(skb, transport);
+	if (skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_start_offset(skb) == transport)
+		segments |= 1 << 16;
+	return segments;
 }
 
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb)
@@ -25,9 +49,4 @@ struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb)
 int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len)
 {
 	return pskb_trim_rcsum(skb, len);
-}
-
-int fep_helper_skb_cow_head(struct sk_buff *skb, unsigned int headroom)
-{
-	return skb_cow_head(skb, headroom);
 }

@@ -2,6 +2,16 @@
 
 #include <linux/workqueue.h>
 
+void fep_helper_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+bool fep_helper_queue_work(struct work_struct *work)
+{
+	return queue_work(system_dfl_wq, work);
+}
+
 void fep_helper_init_delayed_work(struct delayed_work *work, work_func_t func)
 {
 	INIT_DELAYED_WORK(work, func);

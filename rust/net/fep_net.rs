@@ -14,7 +14,9 @@
 //! - `&rcu::Guard`: any context with the RCU read side locked; nothing may sleep.
 //! - neither: process context that may sleep, unless the function says otherwise.
 
+mod buckets;
 pub mod chardev;
+pub mod family;
 pub mod lock;
 pub mod netdev;
 pub mod netns;
@@ -25,6 +27,7 @@ pub mod rcu;
 pub mod route;
 pub mod rx;
 pub mod skb;
+pub mod slab;
 pub mod table;
 pub mod time;
 pub mod word;

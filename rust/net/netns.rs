@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
 
-use crate::{bindings, word::Word};
+use crate::{bindings, family::Family, word::Word};
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
@@ -40,21 +40,16 @@ impl Net {
         self.0.get()
     }
 
-    /// Whether `address` (`u32::from_be_bytes`) is one of the namespace's own. Any context.
-    pub fn has_address(&self, address: u32) -> bool {
-        self.address_type(address) == bindings::ADDRESS_LOCAL
+    /// Whether `address` is one of the namespace's own. Any context.
+    pub fn has_address<A: Family>(&self, address: A) -> bool {
+        address.is_local(self)
     }
 
-    /// Whether `address` (`u32::from_be_bytes`) can be another host's: neither one of the namespace's
-    /// own nor a broadcast or multicast address here. The kernel takes packets from any other source
-    /// for martians. Any context.
-    pub fn is_foreign_host(&self, address: u32) -> bool {
-        self.address_type(address) == bindings::ADDRESS_UNICAST
-    }
-
-    fn address_type(&self, address: u32) -> u32 {
-        // SAFETY: `self` is a valid namespace; the lookup does not sleep.
-        unsafe { bindings::fep_helper_net_address_type(self.as_ptr(), address.to_be()) }
+    /// Whether `address`, a unicast one, can be another host's: neither one of the namespace's own nor
+    /// a broadcast address here. The kernel takes packets from any other source for martians. Any
+    /// context.
+    pub fn is_foreign_host<A: Family>(&self, address: A) -> bool {
+        address.is_foreign_host(self)
     }
 
     /// Whether the current task has `CAP_NET_ADMIN` in the user namespace that owns this one.

@@ -41,12 +41,10 @@ impl<const N: usize> PerCpuCounters<N> {
 
     /// This CPU's counters.
     #[inline(always)]
-    pub fn local<'a>(&'a self, _cx: &'a RxContext<'_>) -> &'a [Word<u64>; N] {
-        // SAFETY: By the type invariant `area` is a per-CPU allocation; bottom halves are off, so
-        // the CPU does not change.
-        let ptr = unsafe { bindings::fep_helper_this_cpu_ptr(self.area.as_ptr()) };
-        // SAFETY: By the type invariant the area holds initialised counters for this CPU, which
-        // live as long as `self`.
+    pub fn local<'a>(&'a self, cx: &'a RxContext<'_>) -> &'a [Word<u64>; N] {
+        let ptr = self.area.as_ptr().wrapping_byte_add(cx.cpu_offset());
+        // SAFETY: By the type invariant `area` is a per-CPU allocation with initialised counters for
+        // this CPU, which live as long as `self`; bottom halves are off, so the CPU does not change.
         unsafe { &*ptr.cast() }
     }
 

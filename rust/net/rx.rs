@@ -2,7 +2,7 @@
 
 //! Evidence of running in the receive path.
 
-use crate::netns::Net;
+use crate::{bindings, netns::Net};
 use kernel::types::NotThreadSafe;
 
 /// Evidence that the CPU is in the receive path of the network stack.
@@ -12,13 +12,25 @@ use kernel::types::NotThreadSafe;
 /// While a value exists, bottom halves are disabled on this CPU and the RCU read side is locked.
 /// Hence the CPU cannot change, no other bottom half runs on it, and what was reachable through an
 /// RCU-protected pointer stays allocated for the lifetime `'a`.
-pub struct RxContext<'a>(&'a Net, NotThreadSafe);
+///
+/// `cpu_offset` is what leads from a per-CPU pointer to this CPU's copy.
+pub struct RxContext<'a> {
+    net: &'a Net,
+    cpu_offset: usize,
+    _here: NotThreadSafe,
+}
 
 impl<'a> RxContext<'a> {
     /// The namespace that the packet arrived in.
     #[inline(always)]
     pub fn net(&self) -> &'a Net {
-        self.0
+        self.net
+    }
+
+    /// What leads from a per-CPU pointer to this CPU's copy.
+    #[inline(always)]
+    pub(crate) fn cpu_offset(&self) -> usize {
+        self.cpu_offset
     }
 
     /// Claims the receive path.
@@ -28,7 +40,13 @@ impl<'a> RxContext<'a> {
     /// The type's invariants must hold until the value is dropped.
     #[inline(always)]
     pub(crate) unsafe fn new(net: &'a Net) -> Self {
+        // SAFETY: An FFI call with no requirements; bottom halves are off, so the CPU stays.
+        let cpu_offset = unsafe { bindings::fep_helper_cpu_offset() };
         // INVARIANT: By the safety requirement.
-        Self(net, NotThreadSafe)
+        Self {
+            net,
+            cpu_offset,
+            _here: NotThreadSafe,
+        }
     }
 }

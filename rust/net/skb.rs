@@ -28,9 +28,10 @@ pub enum Verdict<'a> {
 /// # Invariants
 ///
 /// `skb` is a valid `sk_buff` whose data begins with the network header and of which this value
-/// owns one reference.
+/// owns one reference. `arrival` is what it was when it came.
 pub struct RxSkb<'a> {
     skb: NonNull<bindings::sk_buff>,
+    arrival: Arrival,
     _cx: PhantomData<&'a ()>,
 }
 
@@ -42,10 +43,13 @@ impl<'a> RxSkb<'a> {
     /// `skb` must be valid, and the caller must give its reference away.
     #[inline(always)]
     pub(crate) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>, _cx: &'a RxContext<'_>) -> Self {
+        // SAFETY: By the safety requirement.
+        let arrival = Arrival(unsafe { bindings::fep_helper_skb_arrival(skb.as_ptr()) });
         // INVARIANT: By the safety requirement, and netfilter's ingress hook runs after
         // `skb_reset_network_header()` with `data` at the network header.
         Self {
             skb,
+            arrival,
             _cx: PhantomData,
         }
     }
@@ -56,18 +60,10 @@ impl<'a> RxSkb<'a> {
         ManuallyDrop::new(self).skb
     }
 
-    /// Whether the packet is IPv4, addressed to this host's link layer, and of this device rather
-    /// than of a VLAN on top of it.
-    #[inline]
-    pub fn is_ipv4_for_host(&self) -> bool {
-        let skb = self.skb.as_ptr();
-        // SAFETY: By the type invariant `skb` is valid, for this and the following calls.
-        let ipv4 = unsafe { bindings::fep_helper_skb_is_ipv4(skb) };
-        // SAFETY: As above.
-        let host = unsafe { bindings::fep_helper_skb_is_host(skb) };
-        // SAFETY: As above.
-        let tagged = unsafe { bindings::fep_helper_skb_is_of_vlan(skb) };
-        ipv4 && host && !tagged
+    /// What kind of packet arrived, and where.
+    #[inline(always)]
+    pub fn arrival(&self) -> Arrival {
+        self.arrival
     }
 
     /// Length of the packet in bytes, from the network header on.
@@ -101,11 +97,47 @@ impl<'a> RxSkb<'a> {
         (ret == 0).then_some(buffer)
     }
 
+    /// Makes an [ordinary](Arrival::is_ordinary) packet the hook's own, with all of its linear bytes
+    /// writable. Others come back.
+    #[inline(always)]
+    pub fn into_ordinary(self) -> Result<OwnedSkb<'a>, Self> {
+        if !self.arrival.is_ordinary() {
+            return Err(self);
+        }
+        // CAST: Enough for any headers.
+        let writable = self.head().len().min(usize::from(u16::MAX)) as u16;
+        // INVARIANT: The buffer was not shared when it arrived, and nobody takes a reference to one of
+        // which we have the only one. The same goes for its data.
+        Ok(OwnedSkb {
+            skb: self.into_raw(),
+            ordinary: true,
+            writable,
+            _cx: PhantomData,
+        })
+    }
+
     /// Makes the packet the hook's own to change: a shared buffer is cloned first. When there is no
     /// memory for that the packet is dropped.
-    #[inline]
+    #[inline(always)]
     pub fn into_owned(self) -> Result<OwnedSkb<'a>, Consumed> {
+        let ordinary = self.arrival.is_ordinary();
         let raw = self.into_raw();
+        if ordinary {
+            // INVARIANT: The buffer was not shared when it arrived, and nobody takes a reference to one
+            // of which we have the only one. The same goes for its data.
+            return Ok(OwnedSkb {
+                skb: raw,
+                ordinary,
+                writable: 0,
+                _cx: PhantomData,
+            });
+        }
+        Self::clone_shared(raw)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn clone_shared(raw: NonNull<bindings::sk_buff>) -> Result<OwnedSkb<'a>, Consumed> {
         // SAFETY: `raw` is valid and its reference is ours to give; `skb_share_check()` consumes it
         // in every case and returns one of an unshared buffer, or null. No sleeping: it allocates
         // atomically.
@@ -114,6 +146,8 @@ impl<'a> RxSkb<'a> {
         NonNull::new(skb)
             .map(|skb| OwnedSkb {
                 skb,
+                ordinary: false,
+                writable: 0,
                 _cx: PhantomData,
             })
             .ok_or(Consumed(()))
@@ -133,14 +167,63 @@ impl Drop for RxSkb<'_> {
     }
 }
 
+/// What [`RxSkb::arrival`] found.
+#[derive(Clone, Copy)]
+pub struct Arrival(u32);
+
+impl Arrival {
+    /// 4 or 6: the version of an IP packet that is addressed to this host's link layer, and of its
+    /// device rather than of a VLAN on top of it; else 0.
+    #[inline(always)]
+    pub fn ip_version(self) -> u32 {
+        self.0 & 7
+    }
+
+    /// Whether the packet is an ordinary one: nobody else has it or its data, it is no GSO packet, and
+    /// its checksum is complete.
+    #[inline(always)]
+    pub fn is_ordinary(self) -> bool {
+        self.0 & 8 != 0
+    }
+
+    /// The lower 24 bits of the index of the device.
+    #[inline(always)]
+    pub fn device(self) -> u32 {
+        self.0 >> 8
+    }
+}
+
+/// What [`OwnedSkb::prepare`] found.
+#[derive(Clone, Copy)]
+pub struct Prepared(u32);
+
+impl Prepared {
+    /// Number of segments of a GSO packet; 0 for an ordinary one.
+    #[inline(always)]
+    pub fn gso_segments(self) -> u32 {
+        self.0 & 0xffff
+    }
+
+    /// Whether the checksum of the transport header is still to be completed (`CHECKSUM_PARTIAL`), so
+    /// that its field holds the pseudo-header's sum. A packet that encapsulates may be incomplete
+    /// further inside only.
+    #[inline(always)]
+    pub fn checksum_is_partial(self) -> bool {
+        self.0 & 1 << 16 != 0
+    }
+}
+
 /// A packet of the hook's own.
 ///
 /// # Invariants
 ///
 /// `skb` is a valid `sk_buff` that nobody shares, whose data begins with the network header. Its
-/// data may still be shared with clones.
+/// data may still be shared with clones, but for the first `writable` bytes, which are linear too, and
+/// not if it is `ordinary`: as [`Arrival::is_ordinary`] has it.
 pub struct OwnedSkb<'a> {
     skb: NonNull<bindings::sk_buff>,
+    ordinary: bool,
+    writable: u16,
     _cx: PhantomData<&'a ()>,
 }
 
@@ -157,37 +240,60 @@ impl OwnedSkb<'_> {
         self.len() == 0
     }
 
-    /// Number of segments of a GSO packet; 0 for an ordinary one.
-    #[inline]
-    pub fn gso_segments(&self) -> u32 {
-        // SAFETY: By the type invariant `skb` is valid.
-        unsafe { bindings::fep_helper_skb_gso_segs(self.skb.as_ptr()) }
-    }
-
-    /// Whether the checksum of the transport header at `offset` is still to be completed
-    /// (`CHECKSUM_PARTIAL`), so that its field holds the pseudo-header's sum. A packet that
-    /// encapsulates may be incomplete further inside only.
-    #[inline]
-    pub fn checksum_is_partial(&self, offset: u16) -> bool {
-        // SAFETY: By the type invariant `skb` is valid.
-        unsafe { bindings::fep_helper_skb_csum_partial(self.skb.as_ptr(), c_int::from(offset)) }
-    }
-
-    /// Notes where the transport header is: `offset` bytes behind the network header.
-    #[inline]
-    pub fn set_transport_header(&mut self, offset: u16) {
-        // SAFETY: By the type invariant `skb` is valid and ours.
-        unsafe {
-            bindings::fep_helper_skb_set_transport_header(self.skb.as_ptr(), c_int::from(offset))
+    /// Notes that the transport header is `transport` bytes behind the network header, and makes the
+    /// first `writable` bytes linear and shared with nobody: see [`head_mut`](Self::head_mut).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    #[inline(always)]
+    pub fn prepare(&mut self, writable: u16, transport: u16) -> Result<Prepared> {
+        if self.ordinary && usize::from(writable) <= head(self.skb).len() {
+            // Who sends an ordinary packet does not ask where its transport header is.
+            // INVARIANT: So much is linear, and an ordinary packet's data is not shared.
+            self.writable = writable;
+            return Ok(Prepared(0));
+        }
+        // SAFETY: By the type invariant `skb` is valid and not shared. `skb_ensure_writable()` checks
+        // the length itself.
+        let prepared = unsafe {
+            bindings::fep_helper_skb_prepare(
+                self.skb.as_ptr(),
+                u32::from(writable),
+                c_int::from(transport),
+            )
         };
+        // CAST: Negative is an error, everything else a set of bits.
+        if prepared < 0 {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: The helper has just seen to it.
+        self.writable = writable;
+        Ok(Prepared(prepared as u32))
+    }
+
+    /// The bytes that [`prepare`](Self::prepare) made writable.
+    #[inline(always)]
+    pub fn head_mut(&mut self) -> &mut [u8] {
+        // SAFETY: By the type invariant so many bytes from `data` on are linear and no clone shares
+        // them. `&mut self` keeps others off for the slice's lifetime.
+        unsafe {
+            core::slice::from_raw_parts_mut((*self.skb.as_ptr()).data, usize::from(self.writable))
+        }
     }
 
     /// Cuts link-layer padding off: everything after `len` bytes.
-    #[inline]
+    #[inline(always)]
     pub fn trim(&mut self, len: usize) -> Result {
         if len >= self.len() {
             return Ok(());
         }
+        // INVARIANT: What was writable may move, or go. An ordinary packet's head stays where it is.
+        self.writable = match self.ordinary {
+            // CAST: Not above `writable`.
+            true => len.min(usize::from(self.writable)) as u16,
+            false => 0,
+        };
         // CAST: `len` is below the buffer's 32-bit length.
         // SAFETY: By the type invariant `skb` is valid and not shared.
         kernel::error::to_result(unsafe {
@@ -197,9 +303,10 @@ impl OwnedSkb<'_> {
 
     /// The first `len` bytes, in one piece and shared with nobody. Earlier slices are gone: the
     /// data may move.
-    #[inline]
     pub fn writable(&mut self, len: usize) -> Option<&mut [u8]> {
         let want = u32::try_from(len).ok()?;
+        // INVARIANT: What was writable may move.
+        self.writable = 0;
         // SAFETY: By the type invariant `skb` is valid and not shared. `skb_ensure_writable()`
         // checks `want` against the length itself.
         if unsafe { bindings::skb_ensure_writable(self.skb.as_ptr(), want) } != 0 {
@@ -232,6 +339,8 @@ impl OwnedSkb<'_> {
         // As `net_xmit_eval()` has it: a congestion notice is no loss.
         if ret == 0 || ret == bindings::XMIT_CN {
             Ok(Consumed(()))
+        } else if ret == ENOMEM.to_errno() {
+            Err((Consumed(()), SendError::NoMemory))
         } else {
             Err((Consumed(()), SendError::Dropped))
         }

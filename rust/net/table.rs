@@ -1,27 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hash table whose readers take no lock.
+//! A hash table whose readers take no lock, and which grows and shrinks under them.
 //!
-//! Readers follow chains under RCU. Writers hold the spinlock of their bucket (several buckets share
-//! one). An entry that is taken out is freed a grace period later.
+//! Readers follow chains under RCU. Writers hold the spinlock of their chain (several chains share
+//! one). An entry that is taken out is freed a grace period later. Two writers that insert the same key
+//! end with one entry: the second is given the first's.
 //!
-//! Two writers that insert the same key end with one entry: the second is given the first's.
+//! # Resizing
+//!
+//! New buckets are hung behind the old ones (`Buckets::next`). From then on new entries go into the new
+//! ones, and a reader who has not found an entry in the old ones looks into the new. The chains are
+//! moved one after the other, as `Buckets::move_chain()` says, then the new buckets become the table's
+//! and the old ones are freed a grace period later. Buckets are chosen by the upper bits of a hash, so
+//! that a position in the order of hashes means the same at every size: walks go by it.
 
 use crate::{
     bindings,
+    buckets::{Buckets, Locks, BUCKET_BITS_MAX, LOCK_BITS},
     rx::RxContext,
+    slab::SlabCache,
+    time::{give_way, ticks, TICKS_PER_SECOND},
     word::{OwnLine, Word},
 };
-use core::{cell::UnsafeCell, mem::offset_of, ptr::null_mut};
+use core::{
+    mem::offset_of,
+    ptr::{null_mut, NonNull},
+};
 use kernel::{
     prelude::*,
-    static_lock_class,
-    sync::{
-        atomic::{Full, Relaxed, Release},
-        rcu,
-    },
+    sync::atomic::{Full, Relaxed, Release},
     types::Opaque,
 };
+
+pub use crate::buckets::Node;
 
 /// What a table holds.
 ///
@@ -29,39 +40,34 @@ use kernel::{
 pub trait Entry: Send + Sync + Sized + 'static {
     /// The entry's hash, the same for its lifetime.
     fn hash(&self) -> u32;
+
+    /// Where the memory for entries comes from. It must be there while a table has any.
+    fn slab() -> &'static EntrySlab<Self>;
 }
 
-struct Node<E> {
-    /// Next node of the chain. Stays as it is when the node is taken out, for readers on it.
-    next: Word<*mut Node<E>>,
-    rcu: UnsafeCell<bindings::callback_head>,
-    entry: E,
-}
-
-/// Number of locks: enough that CPUs seldom meet, few enough to fit a page.
-const LOCKS: usize = 1024;
-
-/// # Invariants
-///
-/// - `heads` has `mask + 1` elements, a power of two. Each is null or leads to a chain of nodes that
-///   came from `KBox::into_raw()`, ended by null.
-/// - `locks` has [`LOCKS`] initialised spinlocks, which never move. The chain of bucket `i` is
-///   written with lock `i % LOCKS` held and bottom halves off.
-struct Buckets<E> {
-    heads: KVVec<Word<*mut Node<E>>>,
-    locks: KVec<Opaque<bindings::spinlock_t>>,
-    mask: u32,
-}
+/// Where the memory for entries comes from.
+pub type EntrySlab<E> = SlabCache<Node<E>>;
 
 /// The table. It has no buckets, and holds nothing, until [`Table::allocate`].
 ///
 /// # Invariants
 ///
-/// `buckets` is null, or came from `KBox::into_raw()`; once set it stays until the table is dropped.
+/// - `buckets` and `locks` are null, or came from `KBox::into_raw()`; once set, `locks` stays until the
+///   table is dropped, and the old `buckets` are freed a grace period after they were replaced.
+/// - `buckets.next` is written by `allocate()`'s caller and the work only, of which there is one at a
+///   time.
+#[pin_data(PinnedDrop)]
 pub struct Table<E: Entry> {
     buckets: Word<*mut Buckets<E>>,
-    limit: Word<u32>,
+    locks: Word<*mut Locks>,
+    /// Entries.
     count: OwnLine<Word<i32>>,
+    /// More entries than this, and the table has to grow.
+    grow_at: Word<i32>,
+    /// When a resize last failed, in ticks, or 0.
+    failed: Word<u32>,
+    #[pin]
+    work: Opaque<bindings::work_struct>,
 }
 
 // SAFETY: Entries are `Send` and `Sync`, and everything else is synchronised as described above.
@@ -79,7 +85,7 @@ pub enum Inserted<'a, E> {
 
 /// Why there was no insertion.
 pub enum InsertError<X> {
-    /// The table is at its limit.
+    /// There is no room.
     Full,
     /// No memory.
     NoMemory,
@@ -87,157 +93,113 @@ pub enum InsertError<X> {
     Refused(X),
 }
 
-/// The entries of a bucket, for whoever makes a new one.
-pub struct Chain<'a, E>(&'a Buckets<E>, u32);
+/// The entries with one hash's chain, for whoever makes a new one.
+pub struct Chain<'a, E: Entry>(&'a Buckets<E>, u32);
 
 impl<E: Entry> Chain<'_, E> {
-    /// Whether any entry of the bucket satisfies `condition`.
+    /// Whether any entry with that hash satisfies `condition`.
     pub fn any(&self, mut condition: impl FnMut(&E) -> bool) -> bool {
-        let mut ptr = self.0.head(self.1).map_or(null_mut(), Word::get);
-        // SAFETY: The bucket's lock is held: its nodes are valid.
-        while let Some(node) = unsafe { ptr.as_ref() } {
-            if condition(&node.entry) {
-                return true;
-            }
-            ptr = node.next.get();
-        }
-        false
+        // SAFETY: The chain's lock is held: its nodes are valid.
+        unsafe { find(self.0, self.1, |entry| condition(entry)) }.is_some()
     }
 }
 
-impl<E: Entry> Buckets<E> {
-    fn new(buckets: u32) -> Result<Self> {
-        let count = buckets.checked_next_power_of_two().ok_or(EINVAL)?;
-        let mut heads = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
-        for _ in 0..count {
-            heads.push(Word::new(null_mut()), GFP_KERNEL)?;
-        }
-        let mut locks = KVec::with_capacity(LOCKS, GFP_KERNEL)?;
-        for _ in 0..LOCKS {
-            locks.push(Opaque::uninit(), GFP_KERNEL)?;
-        }
-        for lock in &locks {
-            // SAFETY: The memory is ours, and the vector neither grows nor moves its elements from
-            // now on.
-            unsafe {
-                bindings::__spin_lock_init(
-                    lock.get(),
-                    c"fep_bucket".as_char_ptr(),
-                    static_lock_class!().as_ptr(),
-                )
-            };
-        }
-        // INVARIANT: As just built; `count` is at least 1.
-        Ok(Self {
-            heads,
-            locks,
-            mask: count.saturating_sub(1),
-        })
-    }
-
-    #[inline(always)]
-    fn head(&self, hash: u32) -> Option<&Word<*mut Node<E>>> {
-        self.heads.get((hash & self.mask) as usize)
-    }
-
-    /// Runs `f` with the bucket's lock held. Bottom halves must be off.
-    fn with_lock<R>(&self, hash: u32, f: impl FnOnce() -> R) -> Option<R> {
-        let lock = self.locks.get((hash & self.mask) as usize % LOCKS)?;
-        // SAFETY: By the type invariant the lock is initialised; bottom halves are off.
-        unsafe { bindings::spin_lock(lock.get()) };
-        let result = f();
-        // SAFETY: The lock was just taken.
-        unsafe { bindings::spin_unlock(lock.get()) };
-        Some(result)
-    }
-
-    /// The same in process context: turns bottom halves off.
-    fn with_lock_bh<R>(&self, hash: u32, f: impl FnOnce() -> R) -> Option<R> {
-        let lock = self.locks.get((hash & self.mask) as usize % LOCKS)?;
-        // CAST: A `spinlock_t` begins with its `raw_spinlock_t`.
-        // SAFETY: By the type invariant the lock is initialised.
-        unsafe { bindings::_raw_spin_lock_bh(lock.get().cast()) };
-        let result = f();
-        // SAFETY: The lock was just taken.
-        unsafe { bindings::_raw_spin_unlock_bh(lock.get().cast()) };
-        Some(result)
-    }
-
-    /// Takes every doomed node out of a bucket; the bucket's lock is held. Returns how many.
-    fn unlink(&self, hash: u32, mut doomed: impl FnMut(&E) -> bool) -> u32 {
-        let Some(mut link) = self.head(hash) else {
-            return 0;
-        };
-        let mut removed = 0u32;
-        loop {
-            let ptr = link.get();
-            // SAFETY: The bucket's lock is held: its nodes are valid.
-            let Some(node) = (unsafe { ptr.as_ref() }) else {
-                return removed;
-            };
-            if doomed(&node.entry) {
-                link.set(node.next.get());
-                removed = removed.saturating_add(1);
-                // SAFETY: The node is out of its chain, by us, so this is the one time that its
-                // head is queued; it is freed when no reader is on it any more.
-                unsafe { bindings::call_rcu(node.rcu.get(), Some(free_node::<E>)) };
-            } else {
-                link = &node.next;
-            }
-        }
-    }
-}
-
+/// Finds an entry in the buckets, then in those that they are moved to.
+///
 /// # Safety
 ///
-/// To be called by RCU only, with the `rcu` field of a `Node<E>` from `KBox::into_raw()`.
-unsafe extern "C" fn free_node<E>(head: *mut bindings::callback_head) {
-    let node = head
-        .wrapping_byte_sub(offset_of!(Node<E>, rcu))
-        .cast::<Node<E>>();
-    // SAFETY: By the safety requirement; nobody refers to the node any more.
-    drop(unsafe { KBox::from_raw(node) });
+/// The RCU read side is locked for `'a`, or the chain's lock is held for it.
+#[inline(always)]
+unsafe fn find<'a, E: Entry>(
+    mut buckets: &'a Buckets<E>,
+    hash: u32,
+    mut same: impl FnMut(&E) -> bool,
+) -> Option<&'a E> {
+    loop {
+        let mut link = buckets.head(hash)?.get();
+        // SAFETY: Nodes are freed a grace period after they were taken out, with the lock held.
+        while let Some(node) = unsafe { link.as_ref::<'a>() } {
+            if node.entry.hash() == hash && same(&node.entry) {
+                return Some(&node.entry);
+            }
+            link = node.next.get();
+        }
+        if buckets.next.get().is_null() {
+            return None;
+        }
+        // An entry that was seen to be gone from here is seen to be there.
+        // SAFETY: An FFI call with no requirements.
+        unsafe { bindings::smp_rmb() };
+        // SAFETY: By the invariant of `Buckets` they are valid while readers are on these.
+        buckets = unsafe { buckets.next.get().as_ref() }?;
+    }
 }
 
 impl<E: Entry> Table<E> {
-    /// An empty table without buckets that will take `limit` entries.
-    pub const fn new(limit: u32) -> Self {
+    /// An empty table without buckets.
+    pub fn new() -> impl PinInit<Self> {
         // INVARIANT: Null.
-        Self {
+        pin_init!(Self {
             buckets: Word::new(null_mut()),
-            limit: Word::new(limit),
+            locks: Word::new(null_mut()),
             count: OwnLine(Word::new(0)),
-        }
+            grow_at: Word::new(i32::MAX),
+            failed: Word::new(0),
+            work <- Opaque::ffi_init(|slot| {
+                // SAFETY: The slot is valid for writes, and pinned from now on.
+                unsafe { bindings::fep_helper_init_work(slot, Some(Self::resize_work)) }
+            }),
+        })
     }
 
-    /// Gives the table `buckets` buckets, rounded up to a power of two, if it has none. Sleeps.
-    pub fn allocate(&self, buckets: u32) -> Result {
+    /// Gives the table its first buckets, if it has none. One caller at a time; sleeps.
+    pub fn allocate(&self) -> Result {
         if self.buckets.get().is_null() {
-            let new = KBox::new(Buckets::new(buckets)?, GFP_KERNEL)?;
-            let new = KBox::into_raw(new);
-            // INVARIANT: From `KBox::into_raw()`, set once.
-            if self
-                .buckets
-                .atomic()
-                .cmpxchg(null_mut(), new, Full)
-                .is_err()
-            {
-                // SAFETY: The pointer came from `KBox::into_raw()`, and nobody else has it.
-                drop(unsafe { KBox::from_raw(new) });
-            }
+            let locks = KBox::new(Locks::new()?, GFP_KERNEL)?;
+            let buckets = KBox::new(Buckets::new(LOCK_BITS)?, GFP_KERNEL)?;
+            // INVARIANT: From `KBox::into_raw()`, set once. Who sees the buckets sees the locks.
+            self.locks.set(KBox::into_raw(locks));
+            self.publish(buckets);
         }
         Ok(())
     }
 
+    /// Makes buckets the table's.
+    fn publish(&self, buckets: KBox<Buckets<E>>) {
+        // CAST: At most `1 << BUCKET_BITS_MAX`.
+        let full = match buckets.shift > 32 - BUCKET_BITS_MAX {
+            true => buckets.count() as i32,
+            false => i32::MAX,
+        };
+        // INVARIANT: From `KBox::into_raw()`.
+        let raw = KBox::into_raw(buckets);
+        self.buckets.atomic().store(raw, Release);
+        self.grow_at.set(full);
+    }
+
+    /// # Safety
+    ///
+    /// The RCU read side must be locked for `'a`, or bottom halves off, or the caller the one that may
+    /// replace the buckets.
     #[inline(always)]
-    fn buckets(&self) -> Option<&Buckets<E>> {
-        // SAFETY: By the type invariant the pointer is null or valid as long as the table.
+    unsafe fn buckets<'a>(&self) -> Option<&'a Buckets<E>> {
+        // SAFETY: By the type invariant the pointer is null or valid for a grace period after it was
+        // replaced, or as long as the caller does not replace it.
         unsafe { self.buckets.get().as_ref() }
     }
 
-    /// Number of buckets; 0 before [`Table::allocate`].
+    fn locks(&self) -> Option<&Locks> {
+        // SAFETY: By the type invariant the pointer is null or valid as long as the table.
+        unsafe { self.locks.get().as_ref() }
+    }
+
+    /// Number of buckets; 0 before [`Table::allocate`]. Any context.
     pub fn bucket_count(&self) -> u32 {
-        self.buckets().map_or(0, |b| b.mask.saturating_add(1))
+        let guard = kernel::sync::rcu::read_lock();
+        // SAFETY: The RCU read side is locked.
+        let count = unsafe { self.buckets() }.map_or(0, Buckets::count);
+        drop(guard);
+        count
     }
 
     /// Number of entries.
@@ -251,169 +213,266 @@ impl<E: Entry> Table<E> {
         self.len() == 0
     }
 
-    /// The most entries the table takes.
-    pub fn limit(&self) -> u32 {
-        self.limit.get()
-    }
-
-    /// Sets the limit. Entries beyond a lower one stay.
-    pub fn set_limit(&self, limit: u32) {
-        self.limit.set(limit);
-    }
-
     /// Finds an entry.
-    #[inline]
+    #[inline(always)]
     pub fn find<'a>(
         &'a self,
         _cx: &'a RxContext<'_>,
         hash: u32,
-        mut same: impl FnMut(&E) -> bool,
+        same: impl FnMut(&E) -> bool,
     ) -> Option<&'a E> {
-        let mut ptr = self.buckets()?.head(hash)?.get();
-        // SAFETY: Nodes are freed a grace period after they were taken out, and the receive path is
-        // an RCU read-side critical section.
-        while let Some(node) = unsafe { ptr.as_ref() } {
-            if node.entry.hash() == hash && same(&node.entry) {
-                return Some(&node.entry);
-            }
-            ptr = node.next.get();
-        }
-        None
+        // SAFETY: The receive path is an RCU read-side critical section.
+        let buckets = unsafe { self.buckets() }?;
+        // SAFETY: As above.
+        unsafe { find(buckets, hash, same) }
     }
 
-    /// Finds an entry or, with its bucket locked, has it made.
+    /// Finds an entry or, with its chain locked, has it made.
     ///
-    /// `make` runs once at the most, and only when no entry is the same; it must not use the table.
+    /// `room` is asked whether the table may have so many entries. `make` runs once at the most, and
+    /// only when no entry is the same; it must not use the table.
     pub fn find_or_insert<'a, X>(
         &'a self,
         cx: &'a RxContext<'_>,
         hash: u32,
+        room: impl Fn(u32) -> bool,
         mut same: impl FnMut(&E) -> bool,
         make: impl FnOnce(Chain<'_, E>) -> Result<E, X>,
     ) -> Result<Inserted<'a, E>, InsertError<X>> {
-        let Some(buckets) = self.buckets() else {
+        let Some(locks) = self.locks() else {
             return Err(InsertError::NoMemory);
         };
-        let Some(head) = buckets.head(hash) else {
-            return Err(InsertError::NoMemory);
-        };
-        // CAST: The limit is far below `i32::MAX`. Looking first keeps a flood of new clients from
-        // writing the count for nothing.
-        let limit = self.limit.get() as i32;
-        if self.count.get() >= limit {
+        // Looking first keeps a flood of new clients from writing the count for nothing.
+        if !room(self.len().saturating_add(1)) {
             let found = self.find(cx, hash, same).map(Inserted::Existing);
             return found.ok_or(InsertError::Full);
         }
-        if self.count.atomic().fetch_add(1, Full) >= limit {
+        // CAST: The count never falls below zero.
+        let count = self.count.atomic().fetch_add(1, Full).saturating_add(1);
+        if !room(count as u32) {
             self.count.atomic().add(-1, Relaxed);
             return Err(InsertError::Full);
         }
-        let result = KBox::<Node<E>>::new_uninit(GFP_ATOMIC | __GFP_NOWARN)
-            .map_err(|_| InsertError::NoMemory)
-            .and_then(|node| {
-                buckets
-                    .with_lock(hash, || {
-                        let mut ptr = head.get();
-                        // SAFETY: The bucket's lock is held: its nodes are valid, and they stay so
-                        // for `'a`, an RCU read-side critical section.
-                        while let Some(node) = unsafe { ptr.as_ref::<'a>() } {
-                            if node.entry.hash() == hash && same(&node.entry) {
-                                return Ok(Inserted::Existing(&node.entry));
-                            }
-                            ptr = node.next.get();
-                        }
-                        let entry = make(Chain(buckets, hash)).map_err(InsertError::Refused)?;
-                        let node = KBox::write(
-                            node,
-                            Node {
-                                next: Word::new(head.get()),
-                                rcu: UnsafeCell::new(bindings::callback_head::default()),
-                                entry,
-                            },
-                        );
-                        let raw = KBox::into_raw(node);
-                        // Readers see the node whole: the release pairs with their dependent loads.
-                        head.atomic().store(raw, Release);
-                        // SAFETY: The node was just put into its chain, and cannot be freed before
-                        // the read-side critical section `'a` ends.
-                        Ok(Inserted::New(unsafe { &(*raw).entry }))
-                    })
-                    .unwrap_or(Err(InsertError::NoMemory))
+        let result = E::slab()
+            .allocate()
+            .ok_or(InsertError::NoMemory)
+            .and_then(|memory| {
+                let inserted = locks
+                    .with(hash, || self.insert_locked(memory, hash, &mut same, make))
+                    .unwrap_or(Err(InsertError::NoMemory));
+                if !matches!(inserted, Ok(Inserted::New(_))) {
+                    // SAFETY: It was just allocated, and not used.
+                    unsafe { EntrySlab::<E>::free(memory) };
+                }
+                inserted
             });
         if !matches!(result, Ok(Inserted::New(_))) {
             self.count.atomic().add(-1, Relaxed);
+        } else if count > self.grow_at.get() {
+            self.want_resize();
         }
         result
     }
 
+    fn insert_locked<'a, X>(
+        &'a self,
+        memory: NonNull<core::mem::MaybeUninit<Node<E>>>,
+        hash: u32,
+        mut same: impl FnMut(&E) -> bool,
+        make: impl FnOnce(Chain<'_, E>) -> Result<E, X>,
+    ) -> Result<Inserted<'a, E>, InsertError<X>> {
+        // SAFETY: The receive path is an RCU read-side critical section, which lasts for `'a`.
+        let buckets = unsafe { self.buckets() }.ok_or(InsertError::NoMemory)?;
+        // SAFETY: The chain's lock is held, and as above.
+        if let Some(entry) = unsafe { find(buckets, hash, &mut same) } {
+            return Ok(Inserted::Existing(entry));
+        }
+        let entry = make(Chain(buckets, hash)).map_err(InsertError::Refused)?;
+        // SAFETY: By the invariant of `Buckets` those that the nodes move to are valid.
+        let newest = unsafe { buckets.next.get().as_ref() }.unwrap_or(buckets);
+        let Some(head) = newest.head(hash) else {
+            return Err(InsertError::NoMemory);
+        };
+        let node: NonNull<Node<E>> = memory.cast();
+        // SAFETY: The memory is ours and has room for a node.
+        unsafe { node.write(Node::new(head.get(), entry)) };
+        // Readers see the node whole: the release pairs with their dependent loads.
+        head.atomic().store(node.as_ptr(), Release);
+        // SAFETY: The node was just put into its chain, and cannot be freed before the read-side
+        // critical section `'a` ends.
+        Ok(Inserted::New(unsafe { &node.as_ref().entry }))
+    }
+
     /// Takes one entry out, unless somebody else has. Says whether it was us.
     pub fn remove(&self, _cx: &RxContext<'_>, entry: &E) -> bool {
-        let Some(buckets) = self.buckets() else {
+        let hash = entry.hash();
+        let Some(locks) = self.locks() else {
             return false;
         };
-        let hash = entry.hash();
-        let removed = buckets.with_lock(hash, || {
-            buckets.unlink(hash, |other| core::ptr::eq(other, entry))
+        let removed = locks.with(hash, || {
+            self.retain_locked(hash, hash, |other| !core::ptr::eq(other, entry))
         });
         self.forget(removed.unwrap_or(0)) != 0
     }
 
-    /// Takes every doomed entry out of one bucket and returns how many. Process context. `doomed`
-    /// runs with the bucket locked and bottom halves off.
-    pub fn remove_in_bucket(&self, bucket: u32, doomed: impl FnMut(&E) -> bool) -> u32 {
-        let Some(buckets) = self.buckets() else {
+    /// [`Buckets::retain`] of both sets of buckets; the lock is held.
+    fn retain_locked(&self, first: u32, last: u32, mut f: impl FnMut(&E) -> bool) -> u32 {
+        // SAFETY: Bottom halves are off.
+        let Some(buckets) = (unsafe { self.buckets() }) else {
             return 0;
         };
-        if buckets.head(bucket).is_none_or(|head| head.get().is_null()) {
-            return 0;
-        }
-        let removed = buckets.with_lock_bh(bucket, || buckets.unlink(bucket, doomed));
-        self.forget(removed.unwrap_or(0))
+        let here = buckets.retain(first, last, &mut f);
+        // SAFETY: By the invariant of `Buckets` those that the nodes move to are valid.
+        let there = unsafe { buckets.next.get().as_ref() };
+        here.saturating_add(there.map_or(0, |next| next.retain(first, last, &mut f)))
     }
 
-    /// Shows every entry of one bucket. Any context.
-    pub fn for_each_in_bucket(&self, bucket: u32, _guard: &rcu::Guard, mut f: impl FnMut(&E)) {
-        let Some(head) = self.buckets().and_then(|b| b.head(bucket)) else {
-            return;
+    /// The last hash of the stretch that is best walked over at once from `first` on. Process
+    /// context.
+    pub fn stretch(&self, first: u32) -> u32 {
+        let guard = kernel::sync::rcu::read_lock();
+        // SAFETY: The RCU read side is locked.
+        let last = unsafe { self.buckets() }.map_or(u32::MAX, |buckets| buckets.last(first));
+        drop(guard);
+        last
+    }
+
+    /// Calls `f` with every entry whose hash is among `first..=last`, part of a
+    /// [stretch](Self::stretch). `f` says whether the entry stays; it runs with the chain locked and
+    /// bottom halves off. Returns how many entries went. Process context.
+    pub fn retain(&self, first: u32, last: u32, f: impl FnMut(&E) -> bool) -> u32 {
+        let Some(locks) = self.locks() else {
+            return 0;
         };
-        let mut ptr = head.get();
-        // SAFETY: Nodes are freed a grace period after they were taken out, and the RCU read side is
-        // locked.
-        while let Some(node) = unsafe { ptr.as_ref() } {
-            f(&node.entry);
-            ptr = node.next.get();
+        let guard = kernel::sync::rcu::read_lock();
+        // SAFETY: The RCU read side is locked.
+        let quiet = unsafe { self.buckets() }.is_none_or(|buckets| {
+            buckets.next.get().is_null()
+                && buckets.last(first) >= last
+                && buckets.head(first).is_none_or(|head| head.get().is_null())
+        });
+        drop(guard);
+        if quiet {
+            return 0;
         }
+        // One lock covers a bucket, of either set; a stretch may have become several.
+        let removed = locks.with_bh(first, || self.retain_locked(first, last, f));
+        self.forget(removed.unwrap_or(0))
     }
 
     fn forget(&self, removed: u32) -> u32 {
         if removed != 0 {
-            // CAST: No more entries than the limit, which is far below `i32::MAX`.
-            self.count
-                .0
-                .atomic()
-                .add((removed as i32).wrapping_neg(), Relaxed);
+            // CAST: No more entries than `i32::MAX`.
+            let removed = (removed as i32).wrapping_neg();
+            self.count.atomic().add(removed, Relaxed);
         }
         removed
     }
-}
 
-impl<E: Entry> Drop for Table<E> {
-    fn drop(&mut self) {
-        let raw = self.buckets.get();
-        if raw.is_null() {
+    /// Gives buckets back when the table has become much too large. Process context.
+    pub fn tidy(&self) {
+        let count = self.bucket_count();
+        if count > 1 << LOCK_BITS && self.len() < count / 16 {
+            self.want_resize();
+        }
+    }
+
+    #[cold]
+    fn want_resize(&self) {
+        let failed = self.failed.get();
+        if failed != 0 && ticks().wrapping_sub(failed) < TICKS_PER_SECOND {
             return;
         }
-        // SAFETY: By the type invariant the pointer came from `KBox::into_raw()`. `&mut self` means
-        // that there are no readers.
-        let buckets = unsafe { KBox::from_raw(raw) };
-        for head in &buckets.heads {
-            let mut ptr = head.get();
-            while !ptr.is_null() {
-                // SAFETY: By the type invariant of `Buckets` nodes in a chain came from
-                // `KBox::into_raw()`, and nobody else refers to them.
-                let node = unsafe { KBox::from_raw(ptr) };
-                ptr = node.next.get();
+        // SAFETY: The work is initialised and pinned; the drop waits for it. Queued work is not queued
+        // again.
+        unsafe { bindings::fep_helper_queue_work(self.work.get()) };
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the workqueue only, with the `work` of a `Table<E>`.
+    unsafe extern "C" fn resize_work(work: *mut bindings::work_struct) {
+        let this = work
+            .wrapping_byte_sub(offset_of!(Self, work))
+            .cast::<Self>();
+        // SAFETY: By the safety requirement; the drop waits for this to return.
+        unsafe { &*this }.resize();
+    }
+
+    /// Resizes the table to its entries. Process context, by the work alone; sleeps.
+    fn resize(&self) {
+        // SAFETY: Nobody but this replaces the buckets once they are there.
+        let Some(old) = (unsafe { self.buckets() }) else {
+            return;
+        };
+        let wanted = self.len().max(1).checked_next_power_of_two();
+        // Room to grow: two to four buckets for an entry. It grows again when there is but one.
+        let bits = wanted.map_or(BUCKET_BITS_MAX, |wanted| wanted.ilog2().saturating_add(1));
+        let bits = bits.clamp(LOCK_BITS, BUCKET_BITS_MAX);
+        if 32u32.saturating_sub(bits) == old.shift {
+            return;
+        }
+        let new = Buckets::new(bits).and_then(|new| Ok(KBox::new(new, GFP_KERNEL)?));
+        let Ok(new) = new else {
+            self.failed.set(ticks().max(1));
+            return;
+        };
+        self.failed.set(0);
+        let raw = KBox::into_raw(new);
+        old.next.atomic().store(raw, Release);
+        // From here on nobody looks into, or inserts into, the old buckets alone.
+        // SAFETY: An FFI call with no requirements but that sleeping is allowed.
+        unsafe { bindings::synchronize_rcu() };
+        // SAFETY: The pointer came from `KBox::into_raw()` and stays valid until it becomes the table's.
+        let new = unsafe { &*raw };
+        self.move_all(old, new);
+        // SAFETY: The pointer came from `KBox::into_raw()`.
+        self.publish(unsafe { KBox::from_raw(raw) });
+        // SAFETY: As above.
+        unsafe { bindings::synchronize_rcu() };
+        // SAFETY: The pointer came from `KBox::into_raw()`, and a grace period after it was replaced
+        // no reader has it. Its chains are empty.
+        drop(unsafe { KBox::from_raw(core::ptr::from_ref(old).cast_mut()) });
+        // CAST: The count never falls below zero.
+        if self.count.get() > self.grow_at.get() {
+            self.want_resize();
+        }
+    }
+
+    fn move_all(&self, old: &Buckets<E>, new: &Buckets<E>) {
+        let Some(locks) = self.locks() else {
+            return;
+        };
+        let mut hash = 0u32;
+        loop {
+            let _ = locks.with_bh(hash, || old.move_chain(hash, new));
+            let last = old.last(hash);
+            let Some(next) = last.checked_add(1) else {
+                return;
+            };
+            hash = next;
+            if last >> old.shift & 0xff == 0 {
+                give_way();
             }
+        }
+    }
+}
+
+#[pinned_drop]
+impl<E: Entry> PinnedDrop for Table<E> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The work is initialised. Sleeps until a run has ended, and keeps it from being
+        // queued again.
+        unsafe { bindings::disable_work_sync(self.work.get()) };
+        let (buckets, locks) = (self.buckets.get(), self.locks.get());
+        if !buckets.is_null() {
+            // SAFETY: By the type invariant the pointer came from `KBox::into_raw()`. `&mut self`
+            // means that there are no readers, and no resize is on.
+            drop(unsafe { KBox::from_raw(buckets) });
+        }
+        if !locks.is_null() {
+            // SAFETY: As above.
+            drop(unsafe { KBox::from_raw(locks) });
         }
     }
 }

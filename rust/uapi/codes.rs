@@ -62,9 +62,9 @@ codes! {
         ServiceSet = 4 => "service_set",
         /// Removes a service, its back-end nodes and their routes. Uses `service`.
         ServiceDel = 5 => "service_del",
-        /// Adds a back-end node to a service. Uses `service`, `backend`, `weight`.
+        /// Adds a back-end node to a service. Uses `service`, `backend`, `weight`, `method`.
         BackendAdd = 6 => "backend_add",
-        /// Sets the weight of a back-end node. Uses the same fields.
+        /// Sets the weight of a back-end node. Uses `service`, `backend`, `weight`.
         BackendSet = 7 => "backend_set",
         /// Removes a back-end node from a service together with its routes.
         /// Uses `service`, `backend`.
@@ -149,6 +149,12 @@ codes! {
         LimitNotPermitted = 30 => "limit_not_permitted",
         /// The caller was killed while the operations were being checked.
         Interrupted = 31 => "interrupted",
+        /// Unknown method.
+        BadMethod = 32 => "bad_method",
+        /// The method leaves ports as they are, so the back-end node's must be the service's.
+        PortNotService = 33 => "port_not_service",
+        /// The back-end node's address is of another family than the service's.
+        FamilyMismatch = 34 => "family_mismatch",
     }
 }
 
@@ -171,6 +177,18 @@ codes! {
     Scheduler {
         /// Smooth weighted round robin.
         Wrr = 0 => "wrr",
+    }
+}
+
+codes! {
+    /// How a packet reaches a back-end node.
+    Method {
+        /// Translation: the node's address and port take the place of the service's, and in replies,
+        /// which come back through the front-end node, the other way round.
+        Nat = 0 => "nat",
+        /// Direct routing: only the link-layer destination changes. The node has the VIP on a device
+        /// that does not answer for it (loopback), and replies to the client directly.
+        Dr = 1 => "dr",
     }
 }
 
@@ -210,12 +228,13 @@ codes! {
         RouteExpired = 3 => "route_expired",
         /// Routes deleted because their node failed or was removed, or by a flush.
         RouteDeleted = 4 => "route_deleted",
-        /// From an address of this host, or a broadcast address (martian); not IPv4, not addressed to this host's link layer, or neither TCP nor UDP
-        /// nor an ICMP error about them.
+        /// Neither IPv4 nor IPv6, not addressed to this host's link layer, or neither TCP nor UDP
+        /// nor an ICMP error about them; or from an address of this host or a broadcast address
+        /// (martian).
         PassForeign = 5 => "pass_foreign",
-        /// IPv4 header or transport header truncated, inconsistent or with a wrong checksum.
+        /// IP header or transport header truncated, inconsistent or with a wrong checksum.
         PassMalformed = 6 => "pass_malformed",
-        /// An IPv4 fragment, or an ICMP error about one without ports.
+        /// A fragment, or an ICMP error about one without ports.
         PassFragment = 7 => "pass_fragment",
         /// No service at that address and port, and no route that it answers; or an ICMP error
         /// about a packet of no route.
@@ -223,7 +242,8 @@ codes! {
         /// TCP without SYN to a service, from a client without a route: the host's stack answers
         /// with a reset where the VIP is its own, so that the client retries at once.
         PassNoRoute = 9 => "pass_no_route",
-        /// Source-routed packet (RFC 791, options 131 and 137).
+        /// Source-routed packet (RFC 791, options 131 and 137; RFC 8200, a routing header with segments
+        /// left).
         PassSourceRoute = 10 => "pass_source_route",
         /// The service has no node that takes new clients.
         DropNoBackend = 11 => "drop_no_backend",
@@ -246,5 +266,8 @@ codes! {
         DropStaleReply = 18 => "drop_stale_reply",
         /// ICMP errors translated and sent to a back-end node or a client.
         ForwardIcmp = 19 => "forward_icmp",
+        /// A back-end node reached by direct routing sent a client's packet back: it does not have
+        /// the VIP.
+        DropLoop = 20 => "drop_loop",
     }
 }

@@ -22,7 +22,7 @@ mod ioctl;
 mod records;
 
 pub use codes::{
-    Counter, DumpObject, OpKind, Reason, RouteState, Scheduler, DUMP_END, FLAG_DRY_RUN,
+    Counter, DumpObject, Method, OpKind, Reason, RouteState, Scheduler, DUMP_END, FLAG_DRY_RUN,
     STATE_FAILED,
 };
 pub use ioctl::{ioc_readwrite, IOC_COMMIT, IOC_DUMP, IOC_FLUSH_ROUTES, IOC_MAGIC, IOC_STATUS};
@@ -34,7 +34,7 @@ pub use records::{
 /// Major version of the ABI: a different number means structures or meanings that do not mix.
 pub const ABI_MAJOR: u32 = 1;
 /// Minor version of the ABI: a higher number adds commands or codes and keeps the old ones.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 
 /// Version of this fep, module and userspace together.
 pub const VERSION: &str = "0.1.0";
@@ -65,8 +65,7 @@ pub const COUNTERS: usize = 24;
 
 /// Address family code for IPv4, in [`ServiceId::family`] and [`Endpoint::family`].
 pub const FAMILY_IPV4: u8 = 4;
-/// Address family code for IPv6. Known to the ABI; this version answers
-/// [`Reason::FamilyUnsupported`].
+/// Address family code for IPv6, in [`ServiceId::family`] and [`Endpoint::family`].
 pub const FAMILY_IPV6: u8 = 6;
 
 /// Protocol number of TCP (RFC 9293), in [`ServiceId::protocol`].

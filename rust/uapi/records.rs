@@ -87,8 +87,10 @@ records! {
         limit: u32,
         /// Device name, NUL-terminated, zero after the NUL.
         device: [u8; DEVICE_NAME_LEN],
+        /// A [`Method`](crate::Method) code.
+        method: u32,
         /// Zero.
-        reserved: [u32; 6],
+        reserved: [u32; 5],
     }
 
     /// A transaction: an array of [`Op`]s, applied in order, all or none.
@@ -245,8 +247,10 @@ records! {
         routes: u64,
         /// Traffic.
         traffic: Traffic,
+        /// A [`Method`](crate::Method) code.
+        method: u32,
         /// Zero.
-        reserved: u64,
+        reserved: u32,
     }
 
     /// An allocated route: a client and its node.

@@ -18,14 +18,14 @@ PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 SERVICE = struct.Struct("=BBHI16s")
 ENDPOINT = struct.Struct("=BBHI16s")
-OP = struct.Struct("=II24s24sII5II16s6I")
+OP = struct.Struct("=II24s24sII5II16sI5I")
 COMMIT = struct.Struct("=QIIQQIIQ")
 DUMP = struct.Struct("=IIQQIIQ24s24sQ")
 FLUSH = struct.Struct("=24s24sQQ")
 STATUS = struct.Struct("=II32sQQIIIIII24Q6Q")
 DEVICE = struct.Struct("=I3I16s")
 SERVICE_RECORD = struct.Struct("=24sII5IIQ5Q24QQ")
-BACKEND_RECORD = struct.Struct("=24s24sIIQ5QQ")
+BACKEND_RECORD = struct.Struct("=24s24sIIQ5QII")
 ROUTE_RECORD = struct.Struct("=24s24s24sIII3I")
 SIZES = [(SERVICE, 24), (ENDPOINT, 24), (OP, 128), (COMMIT, 48), (DUMP, 96), (FLUSH, 64), (STATUS, 320),
          (DEVICE, 32), (SERVICE_RECORD, 304), (BACKEND_RECORD, 112), (ROUTE_RECORD, 96)]
@@ -57,14 +57,16 @@ REASONS = (
     "address_not_unicast weight_too_large bad_scheduler timeout_too_long service_exists no_such_service "
     "backend_exists no_such_backend bad_device_name no_such_device device_attached device_not_attached "
     "too_many_services too_many_backends too_many_devices bad_op_count bad_limit generation_changed "
-    "device_unsuitable backend_is_vip no_memory namespace_gone limit_not_permitted interrupted").split()
+    "device_unsuitable backend_is_vip no_memory namespace_gone limit_not_permitted interrupted bad_method "
+    "port_not_service family_mismatch").split()
+METHODS = "nat dr".split()
 OBJECTS = {"devices": 1, "services": 2, "backends": 3, "routes": 4}
 STATES = "udp syn_sent syn_received established fin_wait time_wait closed".split()
 COUNTERS = (
     "forward_request forward_reply route_allocated route_expired route_deleted pass_foreign pass_malformed "
     "pass_fragment pass_no_service pass_no_route pass_source_route drop_no_backend drop_table_full "
     "drop_no_memory drop_no_output drop_ttl drop_too_big drop_reply_conflict drop_stale_reply "
-    "forward_icmp").split()
+    "forward_icmp drop_loop").split()
 TRAFFIC = "connections packets_in packets_out bytes_in bytes_out".split()
 
 
@@ -77,44 +79,66 @@ class Refused(OSError):
 
 
 def address_bytes(address):
-    return socket.inet_aton(address) if isinstance(address, str) else address
+    """The 4 or 16 bytes of an address, in text or in bytes already."""
+    if not isinstance(address, str):
+        return address
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def family_and_bytes(address):
+    """As both cross the boundary."""
+    raw = address_bytes(address)
+    return IPV6 if len(raw) == 16 else IPV4, raw
+
+
+def address_text(family, raw):
+    """The canonical text (RFC 5952) of what crossed the boundary."""
+    if family == IPV6:
+        return socket.inet_ntop(socket.AF_INET6, raw)
+    assert (family, raw[4:]) == (IPV4, bytes(12)), (family, raw)
+    return socket.inet_ntop(socket.AF_INET, raw[:4])
 
 
 def service_id(service):
-    """("tcp", "192.0.2.10", 80), or None for none."""
+    """("tcp", "192.0.2.10", 80), ("tcp", "2001:db8::10", 80), or None for none."""
     if service is None:
         return bytes(SERVICE.size)
     protocol, address, port = service
-    return SERVICE.pack(IPV4, PROTOCOLS[protocol], port, 0, address_bytes(address))
+    family, raw = family_and_bytes(address)
+    return SERVICE.pack(family, PROTOCOLS[protocol], port, 0, raw)
 
 
 def endpoint(node):
-    """("10.0.0.11", 80), or None for none."""
+    """("10.0.0.11", 80), ("2001:db8::11", 80), or None for none."""
     if node is None:
         return bytes(ENDPOINT.size)
     address, port = node
-    return ENDPOINT.pack(IPV4, 0, port, 0, address_bytes(address))
+    family, raw = family_and_bytes(address)
+    return ENDPOINT.pack(family, 0, port, 0, raw)
 
 
-def op(kind, service=None, backend=None, weight=0, scheduler=0, timeouts=(0,) * 5, limit=0, device=b""):
+def op(kind, service=None, backend=None, weight=0, scheduler=0, timeouts=(0,) * 5, limit=0, device=b"", method=0):
+    """An operation. The method is a name or a code."""
     if isinstance(device, str):
         device = device.encode()
+    if isinstance(method, str):
+        method = METHODS.index(method)
     return OP.pack(KINDS[kind], 0, service_id(service), endpoint(backend), weight, scheduler, *timeouts, limit,
-                   device, *(0,) * 6)
+                   device, method, *(0,) * 5)
 
 
 def _read_service(raw):
     family, protocol, port, reserved, address = SERVICE.unpack(raw)
     if family == 0:
         return None
-    assert (family, reserved, address[4:]) == (IPV4, 0, bytes(12)), raw
-    return {TCP: "tcp", UDP: "udp"}[protocol], socket.inet_ntoa(address[:4]), port
+    assert reserved == 0, raw
+    return {TCP: "tcp", UDP: "udp"}[protocol], address_text(family, address), port
 
 
 def _read_endpoint(raw):
     family, zero, port, reserved, address = ENDPOINT.unpack(raw)
-    assert (family, zero, reserved, address[4:]) == (IPV4, 0, 0, bytes(12)), raw
-    return socket.inet_ntoa(address[:4]), port
+    assert (zero, reserved) == (0, 0), raw
+    return address_text(family, address), port
 
 
 def _read_device(raw):
@@ -133,10 +157,10 @@ def _read_service_record(raw):
 
 
 def _read_backend_record(raw):
-    service, node, weight, state, routes, *traffic, reserved = BACKEND_RECORD.unpack(raw)
+    service, node, weight, state, routes, *traffic, method, reserved = BACKEND_RECORD.unpack(raw)
     assert reserved == 0, raw
     return SimpleNamespace(service=_read_service(service), backend=_read_endpoint(node), weight=weight,
-                           state=state, routes=routes, **dict(zip(TRAFFIC, traffic)))
+                           state=state, method=METHODS[method], routes=routes, **dict(zip(TRAFFIC, traffic)))
 
 
 def _read_route(raw):
@@ -255,12 +279,13 @@ class Fep:
         status = self.status()
         return (status.generation, status.limit, sorted(self.devices()),
                 [(s.service, s.scheduler, s.timeouts) for s in self.dump("services")],
-                [(b.service, b.backend, b.weight, b.state) for b in self.dump("backends")])
+                [(b.service, b.backend, b.weight, b.state, b.method) for b in self.dump("backends")])
 
-    def add_service(self, service, nodes=(), timeouts=(0,) * 5):
+    def add_service(self, service, nodes=(), timeouts=(0,) * 5, method="nat"):
         """A service and its nodes: ("10.0.0.11", 80) or ("10.0.0.11", 80, WEIGHT)."""
         return self.commit(op("service_add", service, timeouts=timeouts),
-                           *(op("backend_add", service, node[:2], weight=(*node, 1)[2]) for node in nodes))
+                           *(op("backend_add", service, node[:2], weight=(*node, 1)[2], method=method)
+                             for node in nodes))
 
     def attach(self, *devices):
         return self.commit(*(op("device_attach", device=name) for name in devices))

@@ -7,6 +7,7 @@ use std::fmt;
 use fep_uapi::{Op, OpKind, Scheduler};
 
 use crate::config::{Timeouts, Weight};
+use crate::method::Method;
 use crate::name::{DeviceName, NodeAddr, NodePattern, ServiceKey};
 
 /// A change of the configuration.
@@ -44,6 +45,10 @@ pub enum Change {
         backend: NodeAddr,
         /// Its weight.
         weight: Weight,
+        /// How packets reach it.
+        method: Method,
+        /// How packets reached it until now, where it takes its own place. Only for people to read.
+        was: Option<Method>,
     },
     /// Sets the weight of a node.
     BackendSet {
@@ -160,9 +165,11 @@ impl Change {
                 op.scheduler = scheduler.code();
                 op.timeouts = timeouts.to_abi();
             }
-            Self::BackendAdd { weight, .. } | Self::BackendSet { weight, .. } => {
+            Self::BackendAdd { weight, method, .. } => {
                 op.weight = weight.0;
+                op.method = method.code();
             }
+            Self::BackendSet { weight, .. } => op.weight = weight.0,
             Self::LimitSet { limit, .. } => op.limit = *limit,
             Self::ServiceDel(_)
             | Self::BackendDel { .. }
@@ -207,8 +214,14 @@ impl fmt::Display for Change {
                 service,
                 backend,
                 weight,
+                method,
+                was,
             } => {
-                write!(f, " {service} {backend} weight {weight}")
+                write!(f, " {service} {backend} weight {weight}")?;
+                if was.is_some() || !method.is_default() {
+                    write!(f, " method {method}")?;
+                }
+                was.map_or(Ok(()), |was| write!(f, " (was {was}, its routes end)"))
             }
             Self::BackendSet {
                 service,
@@ -244,10 +257,36 @@ mod tests {
             service,
             backend,
             weight: Weight(2),
+            method: Method::NAT,
+            was: None,
         };
         assert_eq!(
             add.to_string(),
             "backend add tcp/10.0.0.100:80 10.1.0.2:80 weight 2"
+        );
+        assert_eq!(add.to_op().method, 0);
+        let add = Change::BackendAdd {
+            service: "tcp/[2001:db8::10]:80".parse().unwrap(),
+            backend: "[2001:db8::2]:80".parse().unwrap(),
+            weight: Weight(2),
+            method: Method::DR,
+            was: None,
+        };
+        assert_eq!(
+            add.to_string(),
+            "backend add tcp/[2001:db8::10]:80 [2001:db8::2]:80 weight 2 method dr"
+        );
+        assert_eq!(add.to_op().method, 1);
+        let again = Change::BackendAdd {
+            service,
+            backend,
+            weight: Weight(2),
+            method: Method::NAT,
+            was: Some(Method::DR),
+        };
+        assert_eq!(
+            again.to_string(),
+            "backend add tcp/10.0.0.100:80 10.1.0.2:80 weight 2 method nat (was dr, its routes end)"
         );
         let set = Change::BackendSet {
             service,

@@ -5,7 +5,9 @@
 use std::fmt;
 
 use fep_ioctl::CommitError;
-use fep_uapi::{Dump, FlushRoutes, Op, Reason, Status, ABI_MAJOR, DUMP_END, FLAG_DRY_RUN};
+use fep_uapi::{
+    Dump, FlushRoutes, Op, Reason, Status, ABI_MAJOR, ABI_MINOR, DUMP_END, FLAG_DRY_RUN,
+};
 use nix::errno::Errno;
 
 use crate::change::Change;
@@ -23,6 +25,8 @@ const TRIES: u32 = 4;
 /// A connection to fep's kernel side.
 pub struct Client {
     kernel: Box<dyn Kernel>,
+    /// Version of the ABI that the module speaks.
+    abi: (u32, u32),
 }
 
 /// What a commit did.
@@ -51,7 +55,10 @@ impl Client {
     ///
     /// [`Error::UnknownCommand`] or [`Error::AbiVersion`] where they do not.
     pub fn connect(kernel: Box<dyn Kernel>) -> Result<Self, Error> {
-        let mut client = Self { kernel };
+        let mut client = Self {
+            kernel,
+            abi: (ABI_MAJOR, ABI_MINOR),
+        };
         client.status()?;
         Ok(client)
     }
@@ -66,6 +73,7 @@ impl Client {
             .kernel
             .status()
             .map_err(|error| Error::from_call("status", error))?;
+        self.abi = (status.abi_major, status.abi_minor);
         if status.abi_major == ABI_MAJOR {
             Ok(status)
         } else {
@@ -112,7 +120,7 @@ impl Client {
                 routes_deleted: commit.routes_deleted,
                 dry_run,
             }),
-            Err(error) => Err(refused(error, &changes)),
+            Err(error) => Err(refused(error, &changes, self.abi)),
         }
     }
 
@@ -231,7 +239,7 @@ impl Client {
 }
 
 /// The error of a commit that was refused.
-fn refused(error: CommitError, changes: &[Change]) -> Error {
+fn refused(error: CommitError, changes: &[Change], abi: (u32, u32)) -> Error {
     let CommitError {
         errno: number,
         commit,
@@ -261,5 +269,6 @@ fn refused(error: CommitError, changes: &[Change]) -> Error {
         code: commit.reason,
         errno: number,
         change,
+        abi,
     }))
 }

@@ -14,6 +14,7 @@ use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::change::Change;
+use crate::method::Method;
 use crate::name::{DeviceName, NodeAddr, ServiceKey};
 
 /// A configuration.
@@ -59,6 +60,9 @@ pub struct Backend {
     /// Its share of the new clients.
     #[serde(default)]
     pub weight: Weight,
+    /// How packets reach it.
+    #[serde(default, skip_serializing_if = "Method::is_default")]
+    pub method: Method,
     /// Whether it is marked failed. As a wish, `None` leaves the mark as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<bool>,

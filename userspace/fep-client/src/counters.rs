@@ -50,7 +50,8 @@ pub const fn group(counter: Counter) -> Group {
         | Counter::DropTtl
         | Counter::DropTooBig
         | Counter::DropReplyConflict
-        | Counter::DropStaleReply => Group::Dropped,
+        | Counter::DropStaleReply
+        | Counter::DropLoop => Group::Dropped,
     }
 }
 
@@ -63,10 +64,10 @@ pub const fn meaning(counter: Counter) -> &'static str {
         Counter::RouteExpired => "routes that ended by their timeout",
         Counter::RouteDeleted => "routes of failed or removed backends, or flushed",
         Counter::PassForeign => {
-            "not IPv4 TCP or UDP (or ICMP errors about them), or not for this host"
+            "not TCP or UDP over IP (or ICMP errors about them), or not for this host"
         }
         Counter::PassMalformed => "truncated, inconsistent or with a wrong checksum",
-        Counter::PassFragment => "IPv4 fragments",
+        Counter::PassFragment => "fragments",
         Counter::PassNoService => "to no service, or ICMP errors about no route",
         Counter::PassNoRoute => "TCP in the middle of a connection that has no route",
         Counter::PassSourceRoute => "source-routed",
@@ -81,6 +82,7 @@ pub const fn meaning(counter: Counter) -> &'static str {
         }
         Counter::DropStaleReply => "replies of a backend whose route has ended",
         Counter::ForwardIcmp => "ICMP errors sent to a backend or a client",
+        Counter::DropLoop => "sent back by a dr backend, which does not have the VIP",
     }
 }
 

@@ -7,6 +7,9 @@
 //! or unmarked, and what is no longer wanted is removed. A removal comes first instead where an
 //! addition needs its room or its address; the kernel checks each change against what those before
 //! it have left.
+//!
+//! The method of a node cannot be set: the node is removed, which ends its routes, and added again
+//! with the other one.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -151,13 +154,27 @@ impl Steps {
         let crowded = exceeds(current.len() + added, BACKENDS_MAX);
 
         for backend in desired {
-            let (addr, weight) = (backend.addr, backend.weight);
+            let Backend {
+                addr,
+                weight,
+                method,
+                ..
+            } = *backend;
             let old = have.get(&addr).copied();
-            match old {
+            let replaced = old.filter(|old| old.method != method);
+            if replaced.is_some() {
+                self.nodes.push(Change::BackendDel {
+                    service,
+                    backend: addr,
+                });
+            }
+            match old.filter(|_| replaced.is_none()) {
                 None => self.nodes.push(Change::BackendAdd {
                     service,
                     backend: addr,
                     weight,
+                    method,
+                    was: replaced.map(|old| old.method),
                 }),
                 Some(old) if old.weight != weight => self.nodes.push(Change::BackendSet {
                     service,
@@ -167,18 +184,21 @@ impl Steps {
                 }),
                 Some(_) => {}
             }
-            let failed = old.and_then(|old| old.failed).unwrap_or(false);
+            let marked = old.and_then(|old| old.failed).unwrap_or(false);
+            let wanted = backend.failed.unwrap_or(marked);
+            // The mark goes with a node that is removed.
+            let failed = marked && replaced.is_none();
             let (service, backend_pattern) = (Some(service), addr.into());
-            match backend.failed {
-                Some(true) if !failed => self.marks.push(Change::BackendFail {
+            if wanted && !failed {
+                self.marks.push(Change::BackendFail {
                     service,
                     backend: backend_pattern,
-                }),
-                Some(false) if failed => self.marks.push(Change::BackendRestore {
+                });
+            } else if failed && !wanted {
+                self.marks.push(Change::BackendRestore {
                     service,
                     backend: backend_pattern,
-                }),
-                Some(_) | None => {}
+                });
             }
         }
         for backend in current

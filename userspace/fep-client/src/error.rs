@@ -96,9 +96,10 @@ pub enum Error {
 }
 
 fn no_such_backend(backend: &NodePattern, service: Option<&ServiceKey>) -> String {
+    let hint = backend.if_port();
     match service {
-        Some(service) => format!("backend {backend} of {service}: there is no such backend"),
-        None => format!("backend {backend}: no service has such a backend"),
+        Some(service) => format!("backend {backend} of {service}: there is no such backend{hint}"),
+        None => format!("backend {backend}: no service has such a backend{hint}"),
     }
 }
 

@@ -21,12 +21,14 @@ pub mod diff;
 pub mod error;
 pub mod file;
 pub mod kernel;
+pub mod method;
 pub mod name;
 pub mod routes;
 pub mod snapshot;
 pub mod spec;
 pub mod text;
 
+mod address;
 mod refusal;
 
 pub use change::Change;
@@ -35,6 +37,7 @@ pub use config::{Backend, Config, Place, Service, Timeouts, Weight};
 pub use device::Device;
 pub use error::Error;
 pub use kernel::{Kernel, Page};
+pub use method::Method;
 pub use name::{DeviceName, NodeAddr, NodePattern, ServiceKey};
 pub use refusal::Refusal;
 pub use routes::{Filter, Route};

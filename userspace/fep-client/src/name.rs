@@ -3,16 +3,17 @@
 //! What things are called: services, back-end nodes, devices.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use fep_uapi::{Endpoint, ServiceId, DEVICE_NAME_LEN, FAMILY_IPV4, FAMILY_IPV6};
+use fep_uapi::{Endpoint, ServiceId, DEVICE_NAME_LEN};
 
+use crate::address::{check_plain, from_abi, to_abi};
 use crate::error::Error;
-use crate::spec::{NodeSpec, ParseError, Protocol, ServiceSpec};
+use crate::spec::{NodeSpec, ParseError, Port, Protocol, ServiceSpec};
 use crate::text::Printable;
 
-/// Names a service: `tcp/10.0.0.100:80`.
+/// Names a service: `tcp/10.0.0.100:80`, `tcp/[2001:db8::10]:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
     /// The protocol.
@@ -23,7 +24,7 @@ pub struct ServiceKey {
     pub port: u16,
 }
 
-/// Names a back-end node within a service, or a client: `10.1.0.2:80`.
+/// Names a back-end node within a service, or a client: `10.1.0.2:80`, `[2001:db8::2]:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeAddr {
     /// The address.
@@ -32,7 +33,7 @@ pub struct NodeAddr {
     pub port: u16,
 }
 
-/// A back-end node on one port, or on every port: `10.1.0.2`.
+/// A back-end node on one port, or on every port: `10.1.0.2`, `2001:db8::2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NodePattern {
     /// The address.
@@ -59,29 +60,9 @@ pub enum DeviceNameError {
     Nul(String),
 }
 
-fn address_bytes(address: IpAddr) -> (u8, [u8; 16]) {
-    match address {
-        IpAddr::V4(v4) => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&v4.octets());
-            (FAMILY_IPV4, bytes)
-        }
-        IpAddr::V6(v6) => (FAMILY_IPV6, v6.octets()),
-    }
-}
-
-fn address(family: u8, bytes: [u8; 16]) -> Result<IpAddr, Error> {
-    let [a, b, c, d, ..] = bytes;
-    match family {
-        FAMILY_IPV4 => Ok(IpAddr::V4(Ipv4Addr::new(a, b, c, d))),
-        FAMILY_IPV6 => Ok(IpAddr::V6(Ipv6Addr::from(bytes))),
-        other => Err(Error::garbled("address family", other.into())),
-    }
-}
-
 impl From<ServiceKey> for ServiceId {
     fn from(key: ServiceKey) -> Self {
-        let (family, address) = address_bytes(key.address);
+        let (family, address) = to_abi(key.address);
         Self {
             family,
             protocol: key.protocol.number(),
@@ -99,7 +80,7 @@ impl TryFrom<&ServiceId> for ServiceKey {
         Ok(Self {
             protocol: Protocol::from_number(id.protocol)
                 .ok_or_else(|| Error::garbled("protocol", id.protocol.into()))?,
-            address: address(id.family, id.address)?,
+            address: from_abi(id.family, id.address)?,
             port: id.port,
         })
     }
@@ -113,7 +94,7 @@ impl From<NodeAddr> for Endpoint {
 
 impl From<NodePattern> for Endpoint {
     fn from(node: NodePattern) -> Self {
-        let (family, address) = address_bytes(node.address);
+        let (family, address) = to_abi(node.address);
         Self {
             family,
             reserved0: 0,
@@ -129,7 +110,7 @@ impl TryFrom<&Endpoint> for NodeAddr {
 
     fn try_from(endpoint: &Endpoint) -> Result<Self, Error> {
         Ok(Self {
-            address: address(endpoint.family, endpoint.address)?,
+            address: from_abi(endpoint.family, endpoint.address)?,
             port: endpoint.port,
         })
     }
@@ -145,6 +126,17 @@ impl From<NodeAddr> for NodePattern {
 }
 
 impl NodePattern {
+    /// How the port would be written, for where this is nowhere to be found and may have been meant
+    /// as an address and a port; else nothing.
+    pub(crate) fn if_port(&self) -> String {
+        match check_plain(&self.to_string()) {
+            Err(ParseError::Ambiguous { address, port, .. }) => {
+                format!(" (a port is written so: [{address}]:{port})")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Whether this means the node.
     pub fn matches(&self, node: &NodeAddr) -> bool {
         self.address == node.address && self.port.is_none_or(|port| port == node.port)
@@ -205,8 +197,7 @@ impl fmt::Display for NodePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.port, self.address) {
             (Some(port), address) => NodeAddr { address, port }.fmt(f),
-            (None, IpAddr::V4(v4)) => f.pad(&v4.to_string()),
-            (None, IpAddr::V6(v6)) => f.pad(&format!("[{v6}]")),
+            (None, address) => f.pad(&address.to_string()),
         }
     }
 }
@@ -232,11 +223,21 @@ impl FromStr for NodeAddr {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let NodeSpec { address, port } = text.parse()?;
-        let port = port.ok_or_else(|| ParseError::NoPort(text.to_owned()))?;
+        let port = port.ok_or_else(|| ParseError::no_port(text, text))?;
         Ok(Self {
             address,
             port: port.number()?,
         })
+    }
+}
+
+impl FromStr for NodePattern {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let spec: NodeSpec = text.parse()?;
+        let port = spec.port.clone().map(Port::number).transpose()?;
+        Ok(spec.with_port(port))
     }
 }
 
@@ -299,6 +300,8 @@ macro_rules! from_text {
     };
 }
 
+pub(crate) use from_text;
+
 from_text! {
     ServiceKey: "a service such as \"tcp/10.0.0.100:80\"",
     NodeAddr: "an address and port such as \"10.1.0.2:80\"",
@@ -316,7 +319,7 @@ mod tests {
             assert_eq!(ServiceKey::try_from(&ServiceId::from(key)).unwrap(), key);
             assert_eq!(key.to_string(), text);
         }
-        for text in ["10.1.0.2:80", "[2001:db8::2]:80"] {
+        for text in ["10.1.0.2:80", "[2001:db8::2]:80", "[::ffff:10.1.0.2]:80"] {
             let node: NodeAddr = text.parse().unwrap();
             assert_eq!(NodeAddr::try_from(&Endpoint::from(node)).unwrap(), node);
             assert_eq!(node.to_string(), text);
@@ -345,6 +348,13 @@ mod tests {
         };
         assert!(every.matches(&node));
         assert_eq!(every.to_string(), "10.1.0.2");
+        assert_eq!("10.1.0.2".parse(), Ok(every));
+        let every: NodePattern = "[2001:db8::2]".parse().unwrap();
+        assert_eq!(every.to_string(), "2001:db8::2");
+        assert_eq!("2001:db8::2".parse(), Ok(every));
+        assert!(every.matches(&"[2001:db8:0::2]:80".parse().unwrap()));
+        assert!(!every.matches(&node));
+        let every: NodePattern = "10.1.0.2".parse().unwrap();
         assert!(!NodePattern {
             port: Some(81),
             ..every

@@ -5,12 +5,18 @@
 use std::fmt;
 
 use fep_uapi::{
-    Reason, BACKENDS_MAX, DEVICES_MAX, OPS_MAX, ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN, SERVICES_MAX,
-    TIMEOUT_MAX, WEIGHT_MAX,
+    Reason, ABI_MAJOR, ABI_MINOR, BACKENDS_MAX, DEVICES_MAX, OPS_MAX, ROUTES_LIMIT_MAX,
+    ROUTES_LIMIT_MIN, SERVICES_MAX, TIMEOUT_MAX, WEIGHT_MAX,
 };
 use nix::errno::Errno;
 
+use crate::address::{family_name, why_not_unicast};
 use crate::change::Change;
+use crate::method::Method;
+use crate::name::NodePattern;
+
+/// The first minor version of the ABI that has methods.
+const METHODS_SINCE: u32 = 1;
 
 /// A commit that broke a rule. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub struct Refusal {
     pub errno: i32,
     /// The change that broke it, where it was one.
     pub change: Option<Change>,
+    /// Version of the ABI that the module speaks.
+    pub abi: (u32, u32),
 }
 
 impl Refusal {
@@ -44,11 +52,15 @@ impl Refusal {
             }
             Reason::BadScheduler => vec!["scheduler"],
             Reason::WeightTooLarge => vec!["weight"],
+            Reason::BadMethod => vec!["method"],
+            Reason::ReservedNotZero if self.method_is_too_new().is_some() => vec!["method"],
             Reason::BadFamily
             | Reason::FamilyUnsupported
             | Reason::BadProtocol
             | Reason::PortZero
             | Reason::AddressNotUnicast
+            | Reason::PortNotService
+            | Reason::FamilyMismatch
             | Reason::BackendIsVip => match change.backend() {
                 Some(_) => vec!["addr"],
                 None => vec!["key"],
@@ -96,17 +108,18 @@ impl Refusal {
                     .map_or("this", |change| change.kind().name());
                 format!("the module does not know the operation {kind}")
             }
-            Reason::ReservedNotZero => "a field that must be zero is not".to_owned(),
+            Reason::ReservedNotZero => match self.method_is_too_new() {
+                Some(method) => self.unknown_method(method),
+                None => "a field that must be zero is not".to_owned(),
+            },
             Reason::UnknownFlag => "the module does not know a flag".to_owned(),
             Reason::BadFamily => "the address is neither IPv4 nor IPv6".to_owned(),
-            Reason::FamilyUnsupported => "IPv6 is not supported by this version".to_owned(),
+            Reason::FamilyUnsupported => {
+                format!("the module does not support IPv6{}", self.if_older())
+            }
             Reason::BadProtocol => "the protocol is neither tcp nor udp".to_owned(),
             Reason::PortZero => "0 is not a port (1 to 65535)".to_owned(),
-            Reason::AddressNotUnicast => {
-                "the address is not that of one host (0.0.0.0/8, 127.0.0.0/8, multicast, \
-                 240.0.0.0/4 and broadcast are not)"
-                    .to_owned()
-            }
+            Reason::AddressNotUnicast => self.not_unicast(),
             Reason::WeightTooLarge => match &self.change {
                 Some(Change::BackendAdd { weight, .. } | Change::BackendSet { weight, .. }) => {
                     format!("weight {weight} is above the limit {WEIGHT_MAX}")
@@ -125,7 +138,8 @@ impl Refusal {
             Reason::BackendExists => "it is there already".to_owned(),
             Reason::NoSuchBackend => match &self.change {
                 Some(change) if change.service().is_none() => {
-                    "no service has such a backend".to_owned()
+                    let hint = change.backend().as_ref().map(NodePattern::if_port);
+                    format!("no service has such a backend{}", hint.unwrap_or_default())
                 }
                 _ => "there is no such backend".to_owned(),
             },
@@ -164,9 +178,82 @@ impl Refusal {
                 _ => "its address is the VIP of a service, packets would go round in a loop"
                     .to_owned(),
             },
+            Reason::BadMethod => self.unknown_method(self.method().unwrap_or_default()),
+            Reason::PortNotService => self.port_not_service(),
+            Reason::FamilyMismatch => self.family_mismatch(),
             Reason::NoMemory => "the kernel is out of memory".to_owned(),
             Reason::NamespaceGone => "the network namespace is being removed".to_owned(),
         }
+    }
+
+    /// The method of a node that was to be added.
+    fn method(&self) -> Option<Method> {
+        match &self.change {
+            Some(Change::BackendAdd { method, .. }) => Some(*method),
+            _ => None,
+        }
+    }
+
+    /// The method that a module without methods took for a field that must be zero.
+    fn method_is_too_new(&self) -> Option<Method> {
+        let method = self.method().filter(|method| !method.is_default());
+        method.filter(|_| self.abi.1 < METHODS_SINCE)
+    }
+
+    fn unknown_method(&self, method: Method) -> String {
+        let older = self.if_older();
+        format!("the module does not know the method {method}{older}")
+    }
+
+    /// What to do where the module is older than this program.
+    fn if_older(&self) -> String {
+        let (major, minor) = self.abi;
+        if minor < ABI_MINOR {
+            format!(
+                "; it speaks ABI {major}.{minor}, this program speaks ABI {ABI_MAJOR}.{ABI_MINOR}: \
+                 use the fepctl and the fep.ko of one release"
+            )
+        } else {
+            String::new()
+        }
+    }
+
+    fn not_unicast(&self) -> String {
+        let change = self.change.as_ref();
+        let service = change.and_then(Change::service).map(|key| key.address);
+        let backend = change.and_then(Change::backend).map(|node| node.address);
+        // In the order in which the kernel checks them.
+        let addresses = [service, backend].into_iter().flatten();
+        let mut explained =
+            addresses.filter_map(|address| Some((address, why_not_unicast(address)?)));
+        match explained.next() {
+            Some((address, why)) => format!("{address} {why}"),
+            None => "the address is not that of one host".to_owned(),
+        }
+    }
+
+    fn family_mismatch(&self) -> String {
+        let change = self.change.as_ref();
+        let service = change.and_then(Change::service);
+        match (change.and_then(Change::backend), service) {
+            (Some(backend), Some(service)) => format!(
+                "its address is {} and the service's {}, both have to be of one family",
+                family_name(backend.address),
+                family_name(service.address)
+            ),
+            _ => "the addresses are of different families".to_owned(),
+        }
+    }
+
+    fn port_not_service(&self) -> String {
+        let method = self.method().unwrap_or(Method::DR);
+        let port = self.change.as_ref().and_then(Change::service);
+        let port = port.map_or(String::new(), |service| format!(", {}", service.port));
+        format!(
+            "method {method} leaves ports as they are, so this one has to be the service's{port}; and \
+             the backend has the VIP on a loopback or dummy device, without answering ARP or \
+             neighbour discovery for it, and replies to clients directly"
+        )
     }
 
     /// The first timeout that is above the limit.

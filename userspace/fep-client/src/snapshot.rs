@@ -13,6 +13,7 @@ use fep_uapi::{
 use crate::client::Client;
 use crate::config::{Backend, Config, Service, Timeouts, Weight};
 use crate::error::Error;
+use crate::method::Method;
 use crate::name::{text_field, DeviceName, NodeAddr, ServiceKey};
 
 /// The state of the namespace.
@@ -73,6 +74,8 @@ pub struct BackendState {
     pub addr: NodeAddr,
     /// Its weight.
     pub weight: Weight,
+    /// How packets reach it.
+    pub method: Method,
     /// Whether it is marked failed.
     pub failed: bool,
     /// Its allocated routes.
@@ -207,6 +210,7 @@ impl Snapshot {
         let backend = |backend: &BackendState| Backend {
             addr: backend.addr,
             weight: backend.weight,
+            method: backend.method,
             failed: Some(backend.failed),
         };
         let service = |service: &ServiceState| Service {
@@ -261,6 +265,7 @@ fn backend(record: &BackendRecord) -> Result<BackendState, Error> {
     Ok(BackendState {
         addr: NodeAddr::try_from(&record.backend)?,
         weight: Weight(record.weight),
+        method: Method::from_code(record.method),
         failed: record.state & STATE_FAILED != 0,
         routes: record.routes,
         traffic: record.traffic,

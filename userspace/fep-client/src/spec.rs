@@ -6,11 +6,12 @@
 //! [`ServiceSpec::with_port`] or [`NodeSpec::with_port`].
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use fep_uapi::{PROTOCOL_TCP, PROTOCOL_UDP};
 
+use crate::address::{check_plain, split};
 use crate::name::{NodePattern, ServiceKey};
 use crate::text::Printable;
 
@@ -65,7 +66,7 @@ pub enum Port {
     Name(String),
 }
 
-/// A service as typed: `PROTO/VIP:PORT`.
+/// A service as typed: `PROTO/VIP:PORT`, an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSpec {
     /// The protocol.
@@ -76,7 +77,7 @@ pub struct ServiceSpec {
     pub port: Port,
 }
 
-/// A back-end node as typed: `ADDRESS` or `ADDRESS:PORT`.
+/// A back-end node as typed: `ADDRESS` or `ADDRESS:PORT`, an IPv6 address with a port in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
     /// The address.
@@ -89,7 +90,7 @@ pub struct NodeSpec {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// There is no slash.
-    #[error("\"{}\" does not begin with tcp/ or udp/ (a service is PROTO/VIP:PORT, such as tcp/10.0.0.100:80)", Printable(.0))]
+    #[error("\"{}\" does not begin with tcp/ or udp/ (a service is PROTO/VIP:PORT, such as tcp/10.0.0.100:80 or tcp/[2001:db8::10]:80)", Printable(.0))]
     NoProtocol(String),
     /// Neither TCP nor UDP.
     #[error("unknown protocol \"{}\" (tcp and udp are known)", Printable(.0))]
@@ -97,9 +98,25 @@ pub enum ParseError {
     /// Not an address in numbers.
     #[error("\"{}\" is not an IP address", Printable(.0))]
     NotAnAddress(String),
-    /// An IPv6 address without brackets.
-    #[error("\"{}\": an IPv6 address is written in brackets, such as [2001:db8::1]:80", Printable(.0))]
+    /// An IPv6 address and a port without brackets.
+    #[error("\"{}\": an IPv6 address with a port is written in brackets, such as [2001:db8::1]:80", Printable(.0))]
     NoBrackets(String),
+    /// Brackets that do not match, or around or before something else.
+    #[error("\"{}\": brackets enclose an IPv6 address, and nothing but :PORT follows, such as [2001:db8::1]:80", Printable(.0))]
+    Brackets(String),
+    /// An IPv6 address that may also be one with a port.
+    #[error("\"{}\" may be one address, or an address and port {port}; write [{}] or [{address}]:{port}", Printable(.text), Printable(.text))]
+    Ambiguous {
+        /// What was typed.
+        text: String,
+        /// The address, if there is a port.
+        address: Ipv6Addr,
+        /// The port, if there is one.
+        port: String,
+    },
+    /// An address that is valid on one link alone.
+    #[error("\"{}\": an address with a zone (%) is valid on one link alone; services and backends have addresses that are forwarded", Printable(.0))]
+    Zone(String),
     /// A port is needed.
     #[error("\"{}\" has no port (write ADDRESS:PORT)", Printable(.0))]
     NoPort(String),
@@ -152,34 +169,7 @@ impl FromStr for NodeSpec {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let (address, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (inner, rest) = rest
-                .split_once(']')
-                .ok_or_else(|| ParseError::NotAnAddress(text.to_owned()))?;
-            let port = match rest.strip_prefix(':') {
-                Some(port) => Some(port),
-                None if rest.is_empty() => None,
-                None => return Err(ParseError::NotAnAddress(text.to_owned())),
-            };
-            let address = inner
-                .parse()
-                .map(IpAddr::V6)
-                .map_err(|_| ParseError::NotAnAddress(inner.to_owned()))?;
-            (address, port)
-        } else {
-            if text.matches(':').count() > 1 {
-                return Err(ParseError::NoBrackets(text.to_owned()));
-            }
-            let (address, port) = match text.split_once(':') {
-                Some((address, port)) => (address, Some(port)),
-                None => (text, None),
-            };
-            let address = address
-                .parse()
-                .map(IpAddr::V4)
-                .map_err(|_| ParseError::NotAnAddress(address.to_owned()))?;
-            (address, port)
-        };
+        let (address, port) = split(text)?;
         let port = match port {
             Some("") => return Err(ParseError::NoPort(text.to_owned())),
             Some(port) => Some(port.parse()?),
@@ -198,12 +188,23 @@ impl FromStr for ServiceSpec {
             .ok_or_else(|| ParseError::NoProtocol(text.to_owned()))?;
         let protocol = protocol.parse()?;
         let NodeSpec { address, port } = rest.parse()?;
-        let port = port.ok_or_else(|| ParseError::NoPort(text.to_owned()))?;
+        let port = port.ok_or_else(|| ParseError::no_port(text, rest))?;
         Ok(Self {
             protocol,
             address,
             port,
         })
+    }
+}
+
+impl ParseError {
+    /// Why an address, a part of the text, does without the port that it needs.
+    pub(crate) fn no_port(text: &str, address: &str) -> Self {
+        if address.parse::<Ipv6Addr>().is_ok() {
+            Self::NoBrackets(text.to_owned())
+        } else {
+            Self::NoPort(text.to_owned())
+        }
     }
 }
 
@@ -233,6 +234,18 @@ impl ServiceSpec {
 }
 
 impl NodeSpec {
+    /// Reads a node that is not there yet: what can be read in two ways is refused, since nothing
+    /// later would notice that the other one was meant.
+    ///
+    /// # Errors
+    ///
+    /// As from text, and [`ParseError::Ambiguous`].
+    pub fn new_node(text: &str) -> Result<Self, ParseError> {
+        let spec = text.parse()?;
+        check_plain(text)?;
+        Ok(spec)
+    }
+
     /// The node, with the number that its port stands for; `None` for every port.
     pub fn with_port(&self, port: Option<u16>) -> NodePattern {
         NodePattern {
@@ -267,8 +280,20 @@ mod tests {
         assert_eq!(spec.port, None);
         let spec: NodeSpec = "10.1.0.2:http-alt".parse().unwrap();
         assert_eq!(spec.port, Some(Port::Name("http-alt".to_owned())));
-        let spec: NodeSpec = "[2001:db8::1]".parse().unwrap();
-        assert_eq!(spec.port, None);
+        for text in ["[2001:db8::1]", "2001:db8::1", "2001:db8::1:80"] {
+            let spec: NodeSpec = text.parse().unwrap();
+            assert_eq!(spec.port, None, "{text}");
+        }
+        let spec: NodeSpec = "[2001:db8::1]:http".parse().unwrap();
+        assert_eq!(spec.port, Some(Port::Name("http".to_owned())));
+        assert_eq!(
+            NodeSpec::new_node("2001:db8::1:80")
+                .unwrap_err()
+                .to_string(),
+            "\"2001:db8::1:80\" may be one address, or an address and port 80; write \
+             [2001:db8::1:80] or [2001:db8::1]:80"
+        );
+        assert!(NodeSpec::new_node("[2001:db8::1:80]").is_ok());
     }
 
     #[test]
@@ -288,10 +313,40 @@ mod tests {
             ("tcp/10.0.0.1:65536", "\"65536\" is not a port"),
             ("tcp/10.0.0.1:8 0", "neither a port number nor a port name"),
             ("tcp/10.0.0.1:-1", "neither a port number nor a port name"),
-            ("tcp/2001:db8::1", "in brackets"),
-            ("tcp/[2001:db8::1", "is not an IP address"),
-            ("tcp/[2001:db8::1]80", "is not an IP address"),
-            ("tcp/[10.0.0.1]:80", "\"10.0.0.1\" is not an IP address"),
+            ("tcp/:80", "\"\" is not an IP address"),
+            (
+                "tcp/2001:db8::1",
+                "\"tcp/2001:db8::1\": an IPv6 address with a port is written in brackets",
+            ),
+            ("tcp/2001:db8::1:80", "is written in brackets, such as"),
+            ("tcp/2001:db8::1:http", "is written in brackets, such as"),
+            ("tcp/1:2:3:4:5:6:7:8:80", "is written in brackets, such as"),
+            ("tcp/2001:db8::1:", "is written in brackets, such as"),
+            ("tcp/2001:db8::x", "\"2001:db8::x\" is not an IP address"),
+            ("tcp/1::2::3", "\"1::2::3\" is not an IP address"),
+            (
+                "tcp/[2001:db8::1",
+                "\"[2001:db8::1\": brackets enclose an IPv6 address",
+            ),
+            ("tcp/2001:db8::1]:80", "brackets enclose an IPv6 address"),
+            ("tcp/[2001:db8::1]80", "and nothing but :PORT follows"),
+            ("tcp/[2001:db8::1]]:80", "and nothing but :PORT follows"),
+            ("tcp/[[2001:db8::1]]:80", "brackets enclose an IPv6 address"),
+            ("tcp/[2001:db8:::80", "brackets enclose an IPv6 address"),
+            ("tcp/2001:db8:::80", "is written in brackets, such as"),
+            ("tcp/[10.0.0.1]:80", "brackets enclose an IPv6 address"),
+            ("tcp/[]:80", "\"\" is not an IP address"),
+            ("tcp/[2001:db8::1/64]:80", "\"2001:db8::1/64\" is not an IP"),
+            ("tcp/[2001:db8::12345]:80", "is not an IP address"),
+            ("tcp/[2001:db8::1]", "\"tcp/[2001:db8::1]\" has no port"),
+            ("tcp/[2001:db8::1]:", "has no port"),
+            ("tcp/[2001:db8::1]:0", "\"0\" is not a port (1 to 65535)"),
+            ("tcp/[2001:db8::1]:65536", "\"65536\" is not a port"),
+            (
+                "tcp/[fe80::1%eth0]:80",
+                "\"[fe80::1%eth0]:80\": an address with a zone (%) is valid on one link alone",
+            ),
+            ("tcp/fe80::1%1", "an address with a zone (%)"),
             ("tcp/\u{1b}[2J:80", "\\u{1b}[2J"),
         ] {
             let error = service_error(text);

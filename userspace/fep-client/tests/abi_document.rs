@@ -48,7 +48,7 @@ fn facts() -> Vec<(String, u64)> {
         ServiceId = "fep_service_id" { family protocol port reserved address }
         Endpoint = "fep_endpoint" { family reserved0 port reserved1 address }
         Op = "fep_op" {
-            kind flags service backend weight scheduler timeouts limit device reserved
+            kind flags service backend weight scheduler timeouts limit device method reserved
         }
         Commit = "fep_commit" {
             ops count flags expect generation failed reason routes_deleted
@@ -67,7 +67,7 @@ fn facts() -> Vec<(String, u64)> {
             service scheduler backends timeouts reserved routes traffic counters reserved1
         }
         BackendRecord = "fep_backend_record" {
-            service backend weight state routes traffic reserved
+            service backend weight state routes traffic method reserved
         }
         RouteRecord = "fep_route_record" {
             service client backend state idle_ms expires_ms reserved
@@ -93,6 +93,8 @@ fn facts() -> Vec<(String, u64)> {
     number("FEP_TIMEOUT_MAX", TIMEOUT_MAX);
     number("FEP_FAMILY_IPV4", FAMILY_IPV4.into());
     number("FEP_FAMILY_IPV6", FAMILY_IPV6.into());
+    number("FEP_METHOD_NAT", Method::Nat.code());
+    number("FEP_METHOD_DR", Method::Dr.code());
     facts
 }
 
@@ -155,6 +157,9 @@ fn its_tables_list_every_code() {
         .iter()
         .for_each(|code| row(code.code(), code.name()));
     Scheduler::ALL
+        .iter()
+        .for_each(|code| row(code.code(), code.name()));
+    Method::ALL
         .iter()
         .for_each(|code| row(code.code(), code.name()));
     RouteState::ALL

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use fep_client::config::{Backend, Config, Service, Timeouts, Weight};
 use fep_client::diff::diff;
-use fep_client::{Change, Client, NodeAddr, ServiceKey};
+use fep_client::{Change, Client, Method, NodeAddr, ServiceKey};
 use fep_fake::FakeKernel;
 use fep_uapi::{Scheduler, BACKENDS_MAX, DEVICES_MAX};
 use proptest::collection::{btree_map, btree_set};
@@ -17,31 +17,51 @@ fn address() -> impl Strategy<Value = u8> {
     1..6u8
 }
 
-/// Nodes of every service, by (host, port).
-type Nodes = BTreeMap<(u8, u16), (u32, bool)>;
+/// Nodes of every service, by (host, port): weight, whether failed, whether of method dr.
+type Nodes = BTreeMap<(u8, u16), (u32, bool, bool)>;
+
+/// A host of a family.
+fn shown(v6: bool, host: u8) -> String {
+    if v6 {
+        format!("[2001:db8::{host}]")
+    } else {
+        format!("10.0.0.{host}")
+    }
+}
 
 fn config() -> impl Strategy<Value = Config> {
-    let nodes = btree_map((address(), 80..83u16), (0..4u32, any::<bool>()), 0..5);
-    let services = btree_map((address(), 80..83u16), (nodes, 0..2u32), 0..5);
+    let node = (0..4u32, any::<bool>(), any::<bool>());
+    let nodes = btree_map((address(), 80..83u16), node, 0..5);
+    let services = btree_map(
+        (any::<bool>(), address(), 80..83u16),
+        (nodes, 0..2u32),
+        0..6,
+    );
     let devices = btree_set(0..3u8, 0..4);
     (services, devices, 1..3u32).prop_map(|(services, devices, limit)| {
-        let vips: Vec<(u8, u16)> = services.keys().copied().collect();
-        let make = |((host, port), (nodes, syn)): ((u8, u16), (Nodes, u32))| {
+        let vips: Vec<(bool, u8, u16)> = services.keys().copied().collect();
+        let make = |((v6, host, port), (nodes, syn)): ((bool, u8, u16), (Nodes, u32))| {
             // What the kernel refuses: a node at the address of its service, or one that is one.
             let allowed = nodes
                 .into_iter()
-                .filter(|((node, on), _)| *node != host && !vips.contains(&(*node, *on)));
+                .filter(|((node, on), _)| *node != host && !vips.contains(&(v6, *node, *on)));
             Service {
-                key: format!("tcp/10.0.0.{host}:{port}").parse().unwrap(),
+                key: format!("tcp/{}:{port}", shown(v6, host)).parse().unwrap(),
                 scheduler: Scheduler::Wrr,
                 timeouts: Timeouts {
                     syn,
                     ..Timeouts::default()
                 },
                 backends: allowed
-                    .map(|((host, port), (weight, failed))| Backend {
-                        addr: format!("10.0.0.{host}:{port}").parse().unwrap(),
+                    .map(|((host, on), (weight, failed, dr))| Backend {
+                        addr: format!("{}:{on}", shown(v6, host)).parse().unwrap(),
                         weight: Weight(weight),
+                        // Another port would be refused.
+                        method: if dr && on == port {
+                            Method::DR
+                        } else {
+                            Method::NAT
+                        },
                         failed: Some(failed),
                     })
                     .collect(),
@@ -121,6 +141,7 @@ fn service(key: &str, nodes: &[&str]) -> Service {
     let backends = nodes.iter().map(|node| Backend {
         addr: node.parse().unwrap(),
         weight: Weight::default(),
+        method: Method::default(),
         failed: None,
     });
     Service {
@@ -175,6 +196,75 @@ fn a_service_whose_address_a_node_takes_goes_first() {
             "backend add tcp/10.0.0.1:80 10.0.0.2:80 weight 1",
         ]
     );
+}
+
+/// A service of one node.
+fn one_node(method: Method, failed: Option<bool>) -> Config {
+    let mut service = service("tcp/[2001:db8::10]:80", &["[2001:db8::2]:80"]);
+    service.backends[0].method = method;
+    service.backends[0].failed = failed;
+    services(vec![service])
+}
+
+#[test]
+fn another_method_is_another_node() {
+    let (nat, dr) = (one_node(Method::NAT, None), one_node(Method::DR, None));
+    assert_eq!(
+        texts(&diff(&nat, &dr)),
+        [
+            "backend del tcp/[2001:db8::10]:80 [2001:db8::2]:80",
+            "backend add tcp/[2001:db8::10]:80 [2001:db8::2]:80 weight 1 method dr \
+             (was nat, its routes end)",
+        ]
+    );
+    assert_eq!(
+        texts(&diff(&dr, &nat))[1],
+        "backend add tcp/[2001:db8::10]:80 [2001:db8::2]:80 weight 1 method nat \
+         (was dr, its routes end)"
+    );
+}
+
+#[test]
+fn a_mark_outlives_another_method() {
+    let failed = one_node(Method::NAT, Some(true));
+    for (wish, marked) in [(None, true), (Some(true), true), (Some(false), false)] {
+        let desired = one_node(Method::DR, wish);
+        let changes = diff(&failed, &desired);
+        assert_eq!(changes.len(), if marked { 3 } else { 2 }, "{wish:?}");
+        let mut client = kernel_with(&failed);
+        client.apply(&desired, false).unwrap();
+        let backend = &client.snapshot().unwrap().services[0].backends[0];
+        assert_eq!((backend.failed, backend.method), (marked, Method::DR));
+    }
+    let desired = one_node(Method::DR, Some(true));
+    assert_eq!(diff(&one_node(Method::NAT, Some(false)), &desired).len(), 3);
+}
+
+#[test]
+fn a_full_service_has_room_for_another_method() {
+    let mut full = service("tcp/10.0.0.1:80", &[]);
+    full.backends = (1..=BACKENDS_MAX)
+        .map(|at| {
+            let [_, _, c, d] = at.to_be_bytes();
+            Backend {
+                addr: NodeAddr {
+                    address: [10, 1, c, d].into(),
+                    port: 80,
+                },
+                weight: Weight::default(),
+                method: Method::NAT,
+                failed: None,
+            }
+        })
+        .collect();
+    let mut after = full.clone();
+    after.backends[7].method = Method::DR;
+    let mut client = kernel_with(&services(vec![full]));
+    let done = client.apply(&services(vec![after]), false).unwrap();
+    assert!(matches!(
+        done.changes[..],
+        [Change::BackendDel { .. }, Change::BackendAdd { .. }]
+    ));
 }
 
 #[test]

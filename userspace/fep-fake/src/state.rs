@@ -4,9 +4,9 @@
 
 use fep_core::validate::{change, Change, Node, NodePattern, Service};
 use fep_uapi::{
-    BackendRecord, DeviceRecord, Endpoint, Op, Reason, RouteRecord, ServiceId, ServiceRecord,
-    Status, Traffic, ABI_MAJOR, ABI_MINOR, BACKENDS_MAX, COUNTERS, DEVICES_MAX, DEVICE_NAME_LEN,
-    SERVICES_MAX, STATE_FAILED, TIMEOUTS,
+    BackendRecord, DeviceRecord, Endpoint, Method, Op, Reason, RouteRecord, ServiceId,
+    ServiceRecord, Status, Traffic, ABI_MAJOR, ABI_MINOR, BACKENDS_MAX, COUNTERS, DEVICES_MAX,
+    DEVICE_NAME_LEN, FAMILY_IPV6, SERVICES_MAX, STATE_FAILED, TIMEOUTS,
 };
 
 /// All that the kernel holds.
@@ -26,7 +26,7 @@ pub struct State {
     pub generation: u64,
     /// Counters of the namespace.
     pub counters: [u64; COUNTERS],
-    /// Version of the ABI.
+    /// Version of the ABI. Minor version 0 has neither IPv6 nor methods.
     pub abi: (u32, u32),
 }
 
@@ -52,6 +52,8 @@ pub struct Backend {
     pub node: Node,
     /// Its weight.
     pub weight: u32,
+    /// Code of its method.
+    pub method: u32,
     /// Whether it is marked failed.
     pub failed: bool,
     /// Its traffic.
@@ -81,9 +83,23 @@ fn reaches(of: usize, most: u32) -> bool {
     count(of) >= most
 }
 
+/// What the rules of ABI 1.0 have against an operation that those of today allow.
+fn known_to_the_first_version(op: &Op) -> Result<(), Reason> {
+    if op.method != 0 {
+        return Err(Reason::ReservedNotZero);
+    }
+    if [op.service.family, op.backend.family].contains(&FAMILY_IPV6) {
+        return Err(Reason::FamilyUnsupported);
+    }
+    Ok(())
+}
+
 impl State {
     /// Applies an operation; returns how many routes it deleted.
     pub(crate) fn apply(&mut self, op: &Op) -> Result<u64, Reason> {
+        if self.abi.1 == 0 {
+            known_to_the_first_version(op)?;
+        }
         match change(op)? {
             Change::DeviceAttach { name } => self.attach(name)?,
             Change::DeviceDetach { name } => {
@@ -134,8 +150,9 @@ impl State {
                 service,
                 backend,
                 weight,
+                method,
             } => {
-                self.add_backend(service, backend, weight)?;
+                self.add_backend(service, backend, weight, method)?;
             }
             Change::BackendSet {
                 service,
@@ -208,7 +225,13 @@ impl State {
             .ok_or(Reason::NoSuchBackend)
     }
 
-    fn add_backend(&mut self, service: Service, node: Node, weight: u32) -> Result<(), Reason> {
+    fn add_backend(
+        &mut self,
+        service: Service,
+        node: Node,
+        weight: u32,
+        method: Method,
+    ) -> Result<(), Reason> {
         let vip = Service {
             protocol: service.protocol,
             address: node.address,
@@ -227,6 +250,7 @@ impl State {
         entry.backends.push(Backend {
             node,
             weight,
+            method: method.code(),
             failed: false,
             traffic: Traffic::default(),
         });
@@ -341,6 +365,7 @@ impl State {
                     state: if backend.failed { STATE_FAILED } else { 0 },
                     routes: count(routes.count()).into(),
                     traffic: backend.traffic,
+                    method: backend.method,
                     ..BackendRecord::default()
                 }
             })

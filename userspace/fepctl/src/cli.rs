@@ -5,20 +5,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use fep_client::config::scheduler_named;
-use fep_client::{DeviceName, NodeSpec, ServiceSpec, Timeouts, Weight};
-use fep_uapi::{Scheduler, DEVICE_PATH, WEIGHT_MAX};
+use fep_client::{DeviceName, Method, NodeSpec, ServiceSpec, Timeouts, Weight};
+use fep_uapi::{Method as Known, Scheduler, DEVICE_PATH, WEIGHT_MAX};
 
 use crate::exit;
 
-/// Administers fep, the front-end packet filter.
-///
-/// A service is PROTO/VIP:PORT, such as tcp/10.0.0.100:80. A backend is an address and a port, such
-/// as 10.1.0.2:80. A port may be a name of the services file.
+/// How things are called, for the help text.
+const NAMES: &str = "Administers fep, the front-end packet filter.\n\n\
+    A service is PROTO/VIP:PORT, such as tcp/10.0.0.100:80 or tcp/[2001:db8::10]:80. A backend is an \
+    address and a port, such as 10.1.0.2:80 or [2001:db8::2]:80. A port may be a name of the services \
+    file.";
+
+/// Administers fep, the front-end packet filter
 #[derive(Debug, Parser)]
-#[command(name = "fepctl", version, after_help = exit::help(), propagate_version = true)]
+#[command(name = "fepctl", version, long_about = NAMES, after_help = exit::help(), propagate_version = true)]
 pub struct Cli {
     /// Control device of the module
     #[arg(long, global = true, value_name = "PATH", default_value = DEVICE_PATH)]
@@ -178,14 +182,7 @@ impl Settings {
 #[derive(Debug, Subcommand)]
 pub enum Backend {
     /// Add a backend to a service
-    Add {
-        /// Which.
-        #[command(flatten)]
-        member: Member,
-        /// Share of the new clients, 0 to 65535; 0 drains
-        #[arg(long, value_name = "N", default_value = "1", value_parser = weight, allow_negative_numbers = true)]
-        weight: Weight,
-    },
+    Add(NewMember),
     /// Set the weight of a backend
     Set {
         /// Which.
@@ -201,6 +198,28 @@ pub enum Backend {
     Fail(Marked),
     /// Take the mark away
     Restore(Marked),
+}
+
+/// A backend to add to a service.
+#[derive(Debug, Args)]
+pub struct NewMember {
+    /// The service
+    #[arg(value_name = "PROTO/VIP:PORT")]
+    pub service: ServiceSpec,
+    /// The backend; the port is that of the service unless given
+    #[arg(value_name = "BEP[:PORT]", value_parser = NodeSpec::new_node)]
+    pub backend: NodeSpec,
+    /// Share of the new clients, 0 to 65535; 0 drains
+    #[arg(long, value_name = "N", default_value = "1", value_parser = weight, allow_negative_numbers = true)]
+    pub weight: Weight,
+    /// How packets reach the backend
+    ///
+    /// With dr a packet keeps its addresses, its port and its size: the path MTU is what it was, and
+    /// the port of the backend is that of the service. The backend is on a network of the front-end,
+    /// has the VIP on a loopback or dummy device without answering ARP or neighbour discovery for it,
+    /// and replies to clients directly.
+    #[arg(long, default_value = "nat", value_parser = methods())]
+    pub method: Method,
 }
 
 /// A backend of a service.
@@ -295,6 +314,16 @@ pub struct Flush {
     /// Detach all devices as well
     #[arg(long)]
     pub devices: bool,
+}
+
+fn methods() -> impl TypedValueParser<Value = Method> {
+    let names = Known::ALL.iter().map(|known| {
+        PossibleValue::new(known.name()).help(match known {
+            Known::Nat => "Translation: replies come back through the front-end",
+            Known::Dr => "Direct routing: the backend has the VIP and replies to clients itself",
+        })
+    });
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
 }
 
 fn scheduler(name: &str) -> Result<Scheduler, String> {

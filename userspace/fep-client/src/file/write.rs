@@ -59,6 +59,9 @@ fn write_service(out: &mut String, service: &Service) -> fmt::Result {
             quoted(backend.addr),
             backend.weight
         )?;
+        if !backend.method.is_default() {
+            write!(out, ", method = {}", quoted(backend.method))?;
+        }
         if let Some(failed) = backend.failed {
             write!(out, ", failed = {failed}")?;
         }

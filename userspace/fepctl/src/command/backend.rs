@@ -2,10 +2,10 @@
 
 //! `fepctl backend`.
 
-use fep_client::{Change, NodeAddr, NodePattern, ServiceKey};
+use fep_client::{Change, NodeAddr, NodePattern, NodeSpec, ServiceKey, ServiceSpec};
 
 use super::{outcome, resolve};
-use crate::cli::{Backend, Marked, Member};
+use crate::cli::{Backend, Marked};
 use crate::failure::Failure;
 use crate::services_file::PortNames;
 use crate::Context;
@@ -13,16 +13,18 @@ use crate::Context;
 pub(super) fn run(command: &Backend, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let ports = context.ports();
     let change = match command {
-        Backend::Add { member, weight } => {
-            let (service, backend) = resolved(ports, member)?;
+        Backend::Add(typed) => {
+            let (service, backend) = resolved(ports, &typed.service, &typed.backend)?;
             Change::BackendAdd {
                 service,
                 backend,
-                weight: *weight,
+                weight: typed.weight,
+                method: typed.method,
+                was: None,
             }
         }
         Backend::Set { member, weight } => {
-            let (service, backend) = resolved(ports, member)?;
+            let (service, backend) = resolved(ports, &member.service, &member.backend)?;
             Change::BackendSet {
                 service,
                 backend,
@@ -31,7 +33,7 @@ pub(super) fn run(command: &Backend, context: &mut Context<'_, '_>) -> Result<()
             }
         }
         Backend::Del(member) => {
-            let (service, backend) = resolved(ports, member)?;
+            let (service, backend) = resolved(ports, &member.service, &member.backend)?;
             Change::BackendDel { service, backend }
         }
         Backend::Fail(typed) => {
@@ -47,9 +49,13 @@ pub(super) fn run(command: &Backend, context: &mut Context<'_, '_>) -> Result<()
     outcome::print(&done, context)
 }
 
-fn resolved(ports: PortNames<'_>, typed: &Member) -> Result<(ServiceKey, NodeAddr), Failure> {
-    let service = resolve::service(ports, &typed.service)?;
-    let backend = resolve::node(ports, &typed.backend, &service)?;
+fn resolved(
+    ports: PortNames<'_>,
+    service: &ServiceSpec,
+    backend: &NodeSpec,
+) -> Result<(ServiceKey, NodeAddr), Failure> {
+    let service = resolve::service(ports, service)?;
+    let backend = resolve::node(ports, backend, &service)?;
     Ok((service, backend))
 }
 

@@ -47,6 +47,7 @@ fn service_json(service: &ServiceState) -> Value {
         json!({
             "backend": backend.addr,
             "weight": backend.weight,
+            "method": backend.method,
             "state": backend.state().name(),
             "routes": backend.routes,
             "share_asked_percent": asked,
@@ -139,6 +140,7 @@ fn print_service(service: &ServiceState, out: &mut dyn Write) -> io::Result<()> 
 fn backends(service: &ServiceState) -> Table {
     let mut table = Table::new(&[
         ("BACKEND", Align::Left),
+        ("METHOD", Align::Left),
         ("WEIGHT", Align::Right),
         ("STATE", Align::Left),
         ("ROUTES", Align::Right),
@@ -152,11 +154,13 @@ fn backends(service: &ServiceState) -> Table {
         let BackendState {
             addr,
             weight,
+            method,
             routes,
             ..
         } = backend;
         table.row([
             addr.to_string(),
+            method.to_string(),
             weight.to_string(),
             backend.state().to_string(),
             routes.to_string(),
