@@ -4,43 +4,60 @@
 that is named, and that nothing has changed."""
 
 import os
+import socket
 import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
-from fep_abi import (DUMP, FLUSH, IOC_DUMP, IOC_FLUSH, IOC_STATUS, KINDS, LIMIT_MAX, OP, STATUS,  # noqa: E402
-                     TIMEOUT_MAX, WEIGHT_MAX, endpoint, errno_name, op, service_id)
+from fep_abi import (DUMP, FLUSH, IOC_DUMP, IOC_FLUSH, IOC_STATUS, KINDS, LIMIT_MAX, METHODS, OP,  # noqa: E402
+                     STATUS, TIMEOUT_MAX, WEIGHT_MAX, address_bytes, endpoint, errno_name, op, service_id)
 from fep_test import case, equal, finish, load_module  # noqa: E402
 from fep_wire import VIP, Wire, node  # noqa: E402
 
 U32 = 0xFFFFFFFF
+VIP6 = "2001:db8::10"
 SERVICE, ABSENT, FRESH = ("udp", VIP, 53), ("udp", VIP, 99), ("tcp", VIP, 99)
+SERVICE6, FRESH6 = ("udp", VIP6, 53), ("tcp", VIP6, 99)
 NODE, NO_NODE = (node(1), 53), (node(7), 53)
+NODE6, NO_NODE6 = ("2001:db8:1::11", 53), ("2001:db8:1::17", 53)
+DIRECT6 = ("2001:db8:1::12", 53)
 # Offset and size of each field of an operation, from its documentation.
 FIELDS = {"kind": (0, 4), "flags": (4, 4), "service": (8, 24), "backend": (32, 24), "weight": (56, 4),
-          "scheduler": (60, 4), "timeouts": (64, 20), "limit": (84, 4), "device": (88, 16), "reserved": (104, 24)}
+          "scheduler": (60, 4), "timeouts": (64, 20), "limit": (84, 4), "device": (88, 16), "method": (104, 4),
+          "reserved": (108, 20)}
 assert sum(size for _, size in FIELDS.values()) == OP.size
 USES = {"device_attach": "device", "device_detach": "device", "service_add": "service scheduler timeouts",
         "service_set": "service scheduler timeouts", "service_del": "service",
-        "backend_add": "service backend weight", "backend_set": "service backend weight",
+        "backend_add": "service backend weight method", "backend_set": "service backend weight",
         "backend_del": "service backend", "backend_fail": "service backend", "backend_restore": "service backend",
         "limit_set": "limit"}
-GOOD = {
-    "device_attach": op("device_attach", device="spare0"),
-    "device_detach": op("device_detach", device="out0"),
-    "service_add": op("service_add", FRESH),
-    "service_set": op("service_set", SERVICE),
-    "service_del": op("service_del", SERVICE),
-    "backend_add": op("backend_add", SERVICE, NO_NODE, weight=1),
-    "backend_set": op("backend_set", SERVICE, NODE, weight=7),
-    "backend_del": op("backend_del", SERVICE, NODE),
-    "backend_fail": op("backend_fail", SERVICE, NODE),
-    "backend_restore": op("backend_restore", SERVICE, NODE),
-    "limit_set": op("limit_set", limit=1000),
+NOT_UNICAST = {
+    4: ("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "224.0.0.1", "239.255.255.255", "255.255.255.255"),
+    6: ("::", "::1", "fe80::", "fe80::1", "fe80::1:2:3:4", "febf:ffff::1", "ff00::", "ff02::1", "ff0e::101",
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "::ffff:0.0.0.0", "::ffff:192.0.2.1", "::ffff:255.255.255.255"),
 }
-NOT_UNICAST = [bytes(4), b"\0\1\2\3", b"\x7f\0\0\1", b"\x7f\xff\xff\xff", b"\xe0\0\0\1",
-               b"\xef\xff\xff\xff", b"\xff" * 4]
+UNICAST6 = ("::2", "::192.0.2.1", "64:ff9b::c000:201", "100::1", "fc00::1", "fdff::1", "fe7f:ffff::1", "fec0::1",
+            "feff:ffff::1", "0:0:0:0:1:ffff:c000:201", "3fff::1")
+
+
+def acceptable(service, fresh, there, absent):
+    """An operation of each kind that is."""
+    return {
+        "service_add": op("service_add", fresh), "service_set": op("service_set", service),
+        "service_del": op("service_del", service), "backend_add": op("backend_add", service, absent, weight=1),
+        "backend_set": op("backend_set", service, there, weight=7), "backend_del": op("backend_del", service, there),
+        "backend_fail": op("backend_fail", service, there), "backend_restore": op("backend_restore", service, there),
+    }
+
+
+# By kind and IP version; those without addresses once.
+GOOD = {(kind, 4): good for kind, good in acceptable(SERVICE, FRESH, NODE, NO_NODE).items()} | {
+    (kind, 6): good for kind, good in acceptable(SERVICE6, FRESH6, NODE6, NO_NODE6).items()} | {
+    ("device_attach", 4): op("device_attach", device="spare0"),
+    ("device_detach", 4): op("device_detach", device="out0"),
+    ("limit_set", 4): op("limit_set", limit=1000),
+}
 
 
 def patched(data, at, value):
@@ -51,15 +68,16 @@ def u32(value):
     return struct.pack("=I", value)
 
 
-def bad_addresses(at):
+def bad_addresses(at, version):
     """Bad values of an address at `at`: (offset, bytes, reason)."""
-    for address in NOT_UNICAST:
-        yield at, address, "address_not_unicast"
-    for unused in range(4, 16):
-        yield at + unused, b"\1", "reserved_not_zero"
+    for address in NOT_UNICAST[version]:
+        yield at, address_bytes(address), "address_not_unicast"
+    if version == 4:
+        for unused in range(4, 16):
+            yield at + unused, b"\1", "reserved_not_zero"
 
 
-def bad_services(optional):
+def bad_services(optional, version=4):
     start = FIELDS["service"][0]
     if optional:
         # No service, but something in it.
@@ -68,26 +86,29 @@ def bad_services(optional):
             yield start, patched(none, at, b"\1"), "reserved_not_zero"
     for family in ((1, 2, 3, 5, 10, 255) if optional else (0, 1, 2, 3, 5, 10, 255)):
         yield start, bytes([family]), "bad_family"
-    yield start, b"\6", "family_unsupported"
+    if version == 6:
+        # More than an IPv4 address has room for.
+        yield start, b"\4", "reserved_not_zero"
     for protocol in (0, 1, 5, 7, 16, 18, 132, 136, 255):
         yield start + 1, bytes([protocol]), "bad_protocol"
     yield start + 2, b"\0\0", "port_zero"
     for byte in range(4):
         yield start + 4 + byte, b"\x80", "reserved_not_zero"
-    yield from bad_addresses(start + 8)
+    yield from bad_addresses(start + 8, version)
 
 
-def bad_backends(any_port):
+def bad_backends(any_port, version=4):
     start = FIELDS["backend"][0]
     for family in (0, 1, 2, 3, 5, 10, 255):
         yield start, bytes([family]), "bad_family"
-    yield start, b"\6", "family_unsupported"
+    if version == 6:
+        yield start, b"\4", "reserved_not_zero"
     yield start + 1, b"\1", "reserved_not_zero"
     if not any_port:
         yield start + 2, b"\0\0", "port_zero"
     for byte in range(4):
         yield start + 4 + byte, b"\x80", "reserved_not_zero"
-    yield from bad_addresses(start + 8)
+    yield from bad_addresses(start + 8, version)
 
 
 def bad_devices():
@@ -101,20 +122,28 @@ def bad_devices():
         yield start, name.ljust(16, b"\0"), "no_such_device"
 
 
-def bad_fields(kind):
-    """(offset, bytes, reason) of everything that can be wrong with an operation looked at by itself."""
-    for value in (1, 2, 0x80000000, U32):
-        yield FIELDS["flags"][0], u32(value), "unknown_flag"
-    used = USES[kind].split()
+def unused_fields(used):
     for field, (at, size) in FIELDS.items():
         if field in ("kind", "flags") or field in used:
             continue
         for byte in range(size):
             yield at + byte, b"\1", "reserved_not_zero"
+
+
+def bad_fields(kind, version):
+    """(offset, bytes, reason) of everything that can be wrong with an operation looked at by itself."""
+    used = USES[kind].split()
+    if version == 6:
+        # What else there is does not depend on the addresses.
+        used = [field for field in used if field in ("service", "backend")]
+    else:
+        yield from unused_fields(used)
+        for value in (1, 2, 0x80000000, U32):
+            yield FIELDS["flags"][0], u32(value), "unknown_flag"
     if "service" in used:
-        yield from bad_services(optional=kind in ("backend_fail", "backend_restore"))
+        yield from bad_services(kind in ("backend_fail", "backend_restore"), version)
     if "backend" in used:
-        yield from bad_backends(any_port=kind in ("backend_fail", "backend_restore"))
+        yield from bad_backends(kind in ("backend_fail", "backend_restore"), version)
     if "weight" in used:
         for value in (WEIGHT_MAX + 1, 0x10000, 0x80000000, U32):
             yield FIELDS["weight"][0], u32(value), "weight_too_large"
@@ -130,6 +159,9 @@ def bad_fields(kind):
             yield FIELDS["limit"][0], u32(value), "bad_limit"
     if "device" in used:
         yield from bad_devices()
+    if "method" in used:
+        for value in (len(METHODS), 0xFF, 0x100, 0x10000, 0x80000001, U32):
+            yield FIELDS["method"][0], u32(value), "bad_method"
 
 
 ERRNO = {"no_such_device": "ENODEV", "no_such_service": "ENOENT", "no_such_backend": "ENOENT",
@@ -151,18 +183,19 @@ def operations(fep):
     before = fep.config()
     with case("unknown kinds of operation"):
         for kind in (0, len(KINDS) + 1, 0x80, 0x8000_0001, U32):
-            refused(fep, patched(GOOD["service_add"], 0, u32(kind)), "unknown_op", before, f"kind {kind}")
-    for kind, good in GOOD.items():
-        with case(f"{kind}: acceptable as it is"):
+            refused(fep, patched(GOOD["service_add", 4], 0, u32(kind)), "unknown_op", before, f"kind {kind}")
+    for (kind, version), good in GOOD.items():
+        name = f"{kind}, ipv{version}" if "service" in USES[kind] else kind
+        with case(f"{name}: acceptable as it is"):
             out = fep.try_commit([good], dry_run=True)
             equal((out.errno, out.reason), (0, "none"), "dry run")
             equal(fep.config(), before, "configuration after a dry run")
         count = 0
-        with case(f"{kind}: each field with each bad value"):
-            for at, value, reason in bad_fields(kind):
+        with case(f"{name}: each field with each bad value"):
+            for at, value, reason in bad_fields(kind, version):
                 refused(fep, patched(good, at, value), reason, before, f"byte {at}: {value.hex()}")
                 count += 1
-        print(f"# {kind}: {count} bad values", flush=True)
+        print(f"# {name}: {count} bad values", flush=True)
 
 
 def against_the_configuration(fep):
@@ -182,16 +215,47 @@ def against_the_configuration(fep):
             ("restore a node that is not there", op("backend_restore", SERVICE, NO_NODE), "no_such_backend"),
             ("the VIP as its own node", op("backend_add", SERVICE, (VIP, 54), weight=1), "backend_is_vip"),
             ("another service as a node", op("backend_add", SERVICE, ("192.0.2.11", 53), weight=1), "backend_is_vip"),
+            ("the IPv6 VIP as its own node", op("backend_add", SERVICE6, (VIP6, 54), weight=1), "backend_is_vip"),
+            ("another IPv6 service as a node", op("backend_add", SERVICE6, ("2001:db8::11", 53), weight=1),
+             "backend_is_vip"),
+            ("an IPv6 node in an IPv4 service", op("backend_add", SERVICE, NO_NODE6, weight=1), "family_mismatch"),
+            ("an IPv4 node in an IPv6 service", op("backend_add", SERVICE6, NO_NODE, weight=1), "family_mismatch"),
+            ("an IPv6 node in an IPv4 service, dr", op("backend_add", SERVICE, NO_NODE6, weight=1, method="dr"),
+             "family_mismatch"),
+            ("set an IPv6 node of an IPv4 service", op("backend_set", SERVICE, NODE6, weight=1), "no_such_backend"),
+            ("delete an IPv4 node of an IPv6 service", op("backend_del", SERVICE6, NODE), "no_such_backend"),
+            ("fail an IPv6 node of an IPv4 service", op("backend_fail", SERVICE, NODE6), "no_such_backend"),
+            ("dr with another port", op("backend_add", SERVICE, (NO_NODE[0], 54), weight=1, method="dr"),
+             "port_not_service"),
+            ("dr with another port, IPv6", op("backend_add", SERVICE6, (NO_NODE6[0], 54), weight=1, method="dr"),
+             "port_not_service"),
+            ("the same node by another method", op("backend_add", SERVICE, NODE, weight=1, method="dr"),
+             "backend_exists"),
+            ("the same direct node by translation", op("backend_add", SERVICE6, DIRECT6, weight=1), "backend_exists"),
+            ("another service as a direct node", op("backend_add", SERVICE, ("192.0.2.11", 53), weight=1, method="dr"),
+             "backend_is_vip"),
             ("device attached already", op("device_attach", device="out0"), "device_attached"),
             ("device not attached", op("device_detach", device="spare0"), "device_not_attached"),
             ("loopback", op("device_attach", device="lo"), "device_unsuitable")]:
         with case(f"refused: {name}"):
             refused(fep, bad, reason, before, name)
-    with case("a service where another has a node: refused, as in the other order"):
-        for ops, at in (([op("service_add", ("udp", *NODE))], 0),
-                        ([op("backend_add", SERVICE, NO_NODE, weight=1), op("service_add", ("udp", *NO_NODE))], 1)):
-            out = fep.try_commit(ops, dry_run=True)
-            equal((out.reason, out.failed), ("backend_is_vip", at), "refusal")
+    for name, service, there, absent, method in (("ipv4", SERVICE, NODE, NO_NODE, "nat"),
+                                                 ("ipv6", SERVICE6, NODE6, NO_NODE6, "nat"),
+                                                 ("ipv6, dr", SERVICE6, DIRECT6, NO_NODE6, "dr")):
+        with case(f"a service where another has a node: refused, as in the other order ({name})"):
+            for ops, at in (([op("service_add", ("udp", *there))], 0),
+                            ([op("backend_add", service, absent, weight=1, method=method),
+                              op("service_add", ("udp", *absent))], 1)):
+                out = fep.try_commit(ops, dry_run=True)
+                equal((out.reason, out.failed), ("backend_is_vip", at), "refusal")
+    with case("every other address of IPv6 is acceptable"):
+        for address in UNICAST6:
+            fep.commit(op("service_add", ("udp", address, 7)), dry_run=True)
+            fep.commit(op("backend_add", SERVICE6, (address, 53), weight=1), dry_run=True)
+    with case("the same bytes are different addresses in different families"):
+        other = ("udp", socket.inet_ntop(socket.AF_INET6, address_bytes(VIP).ljust(16, b"\0")), 53)
+        fep.commit(op("service_add", other), op("backend_add", other, NO_NODE6, weight=1), op("service_del", other),
+                   dry_run=True)
     with case("operations of one commit see each other"):
         for ops, reason, at in [
                 ([op("service_add", FRESH), op("service_add", FRESH)], "service_exists", 1),
@@ -219,6 +283,16 @@ def against_the_configuration(fep):
         equal((service.timeouts, fep.status().limit), ((TIMEOUT_MAX,) * 5, LIMIT_MAX), "as set")
 
 
+def bad_filters():
+    """Pairs of a service and a node, one of which is bad."""
+    for version, service, there in ((4, SERVICE, NODE), (6, SERVICE6, NODE6)):
+        for at, value, _ in bad_services(True, version):
+            yield patched(bytes(24) if len(value) == 24 else service_id(service), at - 8, value), bytes(24)
+        for at, value, _ in bad_backends(True, version):
+            if value != b"\0":
+                yield bytes(24), patched(endpoint(there), at - 32, value)
+
+
 def other_structures(fep):
     before = fep.config()
     with case("status: anything but zero"):
@@ -242,25 +316,24 @@ def other_structures(fep):
         for value in (1, 1 << 63):
             is_refused(reserved=value)
         for objects in (3, 4):
-            for at, value, _ in bad_services(optional=True):
-                is_refused(object=objects, service=patched(
-                    bytes(24) if len(value) == 24 else service_id(SERVICE), at - 8, value))
-            for at, value, _ in bad_backends(any_port=True):
-                if value == b"\0":
-                    continue
-                is_refused(object=objects, backend=patched(endpoint(NODE), at - 32, value))
+            for bad_service, bad_backend in bad_filters():
+                is_refused(object=objects, service=bad_service, backend=bad_backend)
         for objects in (1, 2):
             is_refused(object=objects, service=service_id(SERVICE))
             is_refused(object=objects, backend=endpoint(NODE))
     with case("flush: each field with each bad value"):
-        for at, value, _ in bad_services(optional=True):
-            bad = patched(bytes(24) if len(value) == 24 else service_id(SERVICE), at - 8, value)
-            equal(errno_name(fep.ioctl(IOC_FLUSH, FLUSH.pack(bad, bytes(24), 0, 0))[0]), "EINVAL", f"{at} {value}")
-        for at, value, _ in bad_backends(any_port=True):
-            bad = patched(endpoint(NODE), at - 32, value)
-            equal(errno_name(fep.ioctl(IOC_FLUSH, FLUSH.pack(bytes(24), bad, 0, 0))[0]), "EINVAL", f"{at} {value}")
-        for value in (1, 1 << 63):
-            equal(errno_name(fep.ioctl(IOC_FLUSH, FLUSH.pack(bytes(24), bytes(24), value, 0))[0]), "EINVAL", "reserved")
+        for fields in [*bad_filters(), (bytes(24), bytes(24), 1), (bytes(24), bytes(24), 1 << 63)]:
+            number, _ = fep.ioctl(IOC_FLUSH, FLUSH.pack(*(*fields, 0)[:3], 0))
+            equal(errno_name(number), "EINVAL", f"{fields}")
+    with case("filters of either family, also mixed, are no mistake"):
+        for service in (None, SERVICE, SERVICE6, ABSENT, FRESH6):
+            for backend in (None, NODE, NODE6, (NODE6[0], 0), NO_NODE6):
+                want = [(SERVICE, NODE), (SERVICE, (node(2), 53)), (SERVICE6, NODE6), (SERVICE6, DIRECT6),
+                        (FRESH, NO_NODE)]
+                want = [(s, b) for s, b in want if service in (None, s) and backend in (None, b, (b[0], 0))]
+                equal([(r.service, r.backend) for r in fep.dump("backends", service=service, backend=backend)], want,
+                      f"nodes of {service} and {backend}")
+                equal((fep.routes(service=service, backend=backend), fep.flush(service, backend)), ([], 0), "routes")
     with case("none of it changed anything"):
         equal(fep.config(), before, "configuration")
 
@@ -272,6 +345,9 @@ def main():
     fep = wire.fep
     fep.add_service(SERVICE, [NODE, (node(2), 53)])
     fep.add_service(("udp", "192.0.2.11", 53))
+    fep.add_service(SERVICE6, [NODE6])
+    fep.add_service(("udp", "2001:db8::11", 53))
+    fep.commit(op("backend_add", SERVICE6, DIRECT6, weight=1, method="dr"))
     operations(fep)
     against_the_configuration(fep)
     other_structures(fep)

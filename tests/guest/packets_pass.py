@@ -13,9 +13,9 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
 import fep_packet as packet  # noqa: E402
-from fep_packet import ACK, ETH_ARP, ETH_IPV6, FIN, PSH, RST, SYN, Seen, Tap, ether  # noqa: E402
+from fep_packet import ACK, ETH_ARP, ETH_IP, ETH_IPV6, FIN, PSH, RST, SYN, Seen, Tap, ether  # noqa: E402
 from fep_test import case, equal, finish, load_module, wait_for  # noqa: E402
-from fep_wire import (CLIENT, CLIENT_MAC, FE_OUT, IN_MAC, OUT_MAC, VIP, Wire, node, node_mac)  # noqa: E402
+from fep_wire import (CLIENT, CLIENT_MAC, FE_OUT, IN_MAC, OUT_MAC, V6, VIP, Wire, node, node_mac)  # noqa: E402
 
 PORT, NODE_PORT = 80, 8080
 CLOSED = 81
@@ -145,7 +145,7 @@ def all_packets():
                              ("pass_no_service", elsewhere()), ("pass_no_route", without_route()),
                              ("pass_fragment", fragments()), ("pass_source_route", source_routes())):
         for name, sent in packets:
-            yield counter, name, ether(OUT_MAC, CLIENT_MAC, sent), "client"
+            yield counter, name, ether(OUT_MAC, CLIENT_MAC, sent, ETH_IP), "client"
     for counter, name, sent in of_nodes():
         yield counter, name, ether(IN_MAC, node_mac(1), sent), "node"
 
@@ -198,12 +198,12 @@ def other_protocols(wire):
               [ether(CLIENT_MAC, OUT_MAC, b"\0\1\x08\0\6\4\0\2" + packet.mac_bytes(OUT_MAC) + packet.ip_bytes(VIP)
                      + packet.mac_bytes(CLIENT_MAC) + packet.ip_bytes(CLIENT), ETH_ARP).hex()], "answer")
         equal((outcome.nodes, outcome.counters), ([], {"pass_foreign": 1}), "the rest")
-    with case("ipv6 is left alone"):
+    with case("ipv6 without a service is left alone, also on a front-end that has no ipv6"):
         tap = Tap(wire.fe, "out0", ETH_IPV6)
-        frame = ether(OUT_MAC, CLIENT_MAC, b"\x60\0\0\0\0\x08\x11\x40" + bytes(32) + udp()[20:28], ETH_IPV6)
+        frame = ether(OUT_MAC, CLIENT_MAC, packet.udp(V6.client, V6.vip, 5000, PORT, b"data"))
         outcome = wire.exchange(frame)
         equal([f.hex() for f in tap.take()], [frame.hex()], "behind the filter")
-        outcome.are(pass_foreign=1)
+        outcome.are(pass_no_service=1)
     with case("other types are left alone"):
         for kind in (0x88B5, 0x0026, 0x8847, 0x88CC):
             tap = Tap(wire.fe, "out0", kind if kind >= 0x600 else 4)

@@ -9,35 +9,45 @@ from collections import Counter
 
 import fep_packet as packet
 from fep_packet import ACK, FIN, RST, SYN, ether
-from fep_wire import CLIENT_MAC, IN_MAC, OUT_MAC, VIP, node, node_mac
+from fep_wire import CLIENT_MAC, IN_MAC, OUT_MAC, V6, VIP, node, node_mac
 
 UDP, TCP, OTHER = ("udp", VIP, 53), ("tcp", VIP, 80), ("udp", VIP, 54)
+UDP6, TCP6 = ("udp", V6.vip, 53), ("tcp", V6.vip, 80)
 NODE_OF_MAC = {packet.mac_bytes(node_mac(n)): n for n in range(1, 9)}
 
 
-def client_address(number):
-    """(address, port) of client `number`: a hundred ports each."""
-    return f"198.18.{number // 100 >> 8}.{number // 100 & 255}", 10_000 + number % 100
+def client_address(number, service=UDP):
+    """(address, port) of client `number` of a service: a hundred ports each."""
+    host, port = number // 100, 10_000 + number % 100
+    if ":" in service[1]:
+        return f"2001:db8:2::{host + 1:x}", port
+    return f"198.{18 + (host >> 16)}.{host >> 8 & 255}.{host & 255}", port
 
 
 def request(number, service=UDP):
     """A datagram of client `number`."""
-    address, port = client_address(number)
+    address, port = client_address(number, service)
     return ether(OUT_MAC, CLIENT_MAC, packet.udp(address, service[1], port, service[2], struct.pack("!I", number),
-                                                 summed=False))
+                                                 summed=":" in address))
 
 
 def segment(number, flags, service=TCP):
     """A TCP segment of client `number`, whose sequence number says so."""
-    address, port = client_address(number)
+    address, port = client_address(number, service)
     return ether(OUT_MAC, CLIENT_MAC, packet.tcp(address, service[1], port, service[2], flags, seq=number))
 
 
 def reply(there, address, number, service=UDP):
     """The frame of a node, at `address`, to client `number`."""
-    client, port = client_address(number)
+    client, port = client_address(number, service)
     return ether(IN_MAC, node_mac(there), packet.udp(
-        address, client, service[2], port, struct.pack("!I", number), summed=False))
+        address, client, service[2], port, struct.pack("!I", number), summed=":" in address))
+
+
+def number_of(frame):
+    """The client that a frame says it is of: behind the UDP header, or the sequence number."""
+    at, kind = (54, frame[20]) if frame[12] == 0x86 else (34, frame[23])
+    return struct.unpack_from("!I", frame, at + (8 if kind == 17 else 4))[0]
 
 
 def chosen(wire, frames):
@@ -49,9 +59,7 @@ def chosen(wire, frames):
             wire.client.send(frame)
         wire.settle()
         seen += wire.nodes.take_fast()
-    # Behind the UDP header, or the sequence number.
-    return [(struct.unpack_from("!I", frame, 42 if frame[23] == 17 else 38)[0], NODE_OF_MAC[frame[:6]])
-            for frame in seen]
+    return [(number_of(frame), NODE_OF_MAC[frame[:6]]) for frame in seen if not frame[0] & 1]
 
 
 class Clients:

@@ -24,7 +24,11 @@ def mac_bytes(mac):
 
 
 def ip_bytes(address):
-    return socket.inet_aton(address)
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def ip_text(raw):
+    return socket.inet_ntop(socket.AF_INET6 if len(raw) == 16 else socket.AF_INET, raw)
 
 
 def checksum(data):
@@ -36,7 +40,10 @@ def checksum(data):
     return 0xFFFF - (number % 0xFFFF or 0xFFFF) if number else 0xFFFF
 
 
-def ether(destination, source, payload, kind=ETH_IP):
+def ether(destination, source, payload, kind=None):
+    """`kind`: by default that of the IP packet."""
+    if kind is None:
+        kind = ETH_IPV6 if payload[:1] and payload[0] >> 4 == 6 else ETH_IP
     return mac_bytes(destination) + mac_bytes(source) + struct.pack("!H", kind) + payload
 
 
@@ -48,26 +55,73 @@ def ipv4(source, destination, protocol, payload, ttl=64, ident=0x1234, fragment=
     return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
 
 
+def ipv6(source, destination, protocol, payload, ttl=64, tos=0, flow=0, extensions=()):
+    """`extensions`: the kind of each extension header and what is behind its first two bytes."""
+    kinds = [kind for kind, _ in extensions] + [protocol]
+    chain = b"".join(extension(following, content) for following, (_, content) in zip(kinds[1:], extensions))
+    return struct.pack("!IHBB16s16s", 6 << 28 | tos << 20 | flow, len(chain) + len(payload), kinds[0], ttl,
+                       ip_bytes(source), ip_bytes(destination)) + chain + payload
+
+
+def extension(following, content):
+    """An extension header with so much behind its first two bytes, whose length is 6, 14, 22, ..."""
+    assert len(content) % 8 == 6, content
+    return bytes([following, len(content) // 8]) + content
+
+
+def ip(source, destination, protocol, payload, **header):
+    """A packet of whichever version the addresses are."""
+    return (ipv6 if ":" in source else ipv4)(source, destination, protocol, payload, **header)
+
+
 def _pseudo(source, destination, protocol, segment):
-    return ip_bytes(source) + ip_bytes(destination) + struct.pack("!BBH", 0, protocol, len(segment)) + segment
+    ends = ip_bytes(source) + ip_bytes(destination)
+    layout = "!I3xB" if ":" in source else "!xxHxB"
+    return ends + struct.pack(layout, len(segment), protocol) + segment
 
 
-def udp(source, destination, sport, dport, data=b"", summed=True, **ip):
-    """An IPv4 packet with a UDP datagram."""
+def udp(source, destination, sport, dport, data=b"", summed=True, **header):
+    """An IP packet with a UDP datagram."""
     segment = struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data
     if summed:
         total = checksum(_pseudo(source, destination, 17, segment)) or 0xFFFF
         segment = segment[:6] + struct.pack("!H", total) + data
-    return ipv4(source, destination, 17, segment, **ip)
+    return ip(source, destination, 17, segment, **header)
 
 
-def tcp(source, destination, sport, dport, flags, seq=1000, ack=0, data=b"", options=b"", window=8192, **ip):
-    """An IPv4 packet with a TCP segment."""
+def tcp(source, destination, sport, dport, flags, seq=1000, ack=0, data=b"", options=b"", window=8192, **header):
+    """An IP packet with a TCP segment."""
     offset = 5 + len(options) // 4
     segment = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, offset << 4, flags, window, 0, 0) + options + data
     total = checksum(_pseudo(source, destination, 6, segment))
     segment = segment[:16] + struct.pack("!H", total) + segment[18:]
-    return ipv4(source, destination, 6, segment, **ip)
+    return ip(source, destination, 6, segment, **header)
+
+
+def icmp(source, destination, kind, code, body, **header):
+    """An IP packet with an ICMP or ICMPv6 message; `body` is what follows its checksum."""
+    message = bytes([kind, code, 0, 0]) + body
+    if ":" in source:
+        total, protocol = checksum(_pseudo(source, destination, 58, message)), 58
+    else:
+        total, protocol = checksum(message), 1
+    return ip(source, destination, protocol, message[:2] + struct.pack("!H", total) + body, **header)
+
+
+def transport_at(packet):
+    """Where the transport header of an IP packet begins, and its protocol."""
+    if packet[0] >> 4 == 4:
+        return (packet[0] & 15) * 4, packet[9]
+    kind, at = packet[6], 40
+    while kind in (0, 43, 60):
+        kind, at = packet[at], at + 8 + packet[at + 1] * 8
+    return at, kind
+
+
+def addresses(packet):
+    """Source and destination of an IP packet."""
+    size, at = (16, 8) if packet[0] >> 4 == 6 else (4, 12)
+    return ip_text(packet[at:at + size]), ip_text(packet[at + size:at + 2 * size])
 
 
 class Seen:
@@ -76,17 +130,19 @@ class Seen:
     def __init__(self, frame):
         self.frame = frame
         packet = frame[14:]
-        header = (packet[0] & 15) * 4
-        self.ttl, self.protocol = packet[8], packet[9]
-        self.source, self.destination = socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20])
-        self.sport, self.dport = struct.unpack_from("!HH", packet, header)
-        end = struct.unpack_from("!H", packet, 2)[0]
+        at, self.protocol = transport_at(packet)
+        self.source, self.destination = addresses(packet)
+        self.sport, self.dport = struct.unpack_from("!HH", packet, at)
+        if packet[0] >> 4 == 6:
+            self.ttl, end = packet[7], 40 + struct.unpack_from("!H", packet, 4)[0]
+        else:
+            self.ttl, end = packet[8], struct.unpack_from("!H", packet, 2)[0]
         if self.protocol == 6:
-            self.seq, self.ack, offset, self.flags = struct.unpack_from("!IIBB", packet, header + 4)
-            self.data = packet[header + (offset >> 4) * 4:end]
+            self.seq, self.ack, offset, self.flags = struct.unpack_from("!IIBB", packet, at + 4)
+            self.data = packet[at + (offset >> 4) * 4:end]
         else:
             self.flags = 0
-            self.data = packet[header + 8:end]
+            self.data = packet[at + 8:end]
 
     def __repr__(self):
         return f"{self.source}:{self.sport} -> {self.destination}:{self.dport} flags={self.flags:#x} {self.data!r}"

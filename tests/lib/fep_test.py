@@ -103,16 +103,20 @@ def module_loaded():
 
 
 class Namespace:
-    """A network namespace. `with ns:` puts the calling thread, and what it starts, into it."""
+    """A network namespace. `with ns:` puts the calling thread, and what it starts, into it.
 
-    def __init__(self, name):
+    Without `ipv6` neighbour discovery would mix with what the tests count."""
+
+    def __init__(self, name, ipv6=False):
         self.name = name
         run("ip", "netns", "add", name)
         self._fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         self._processes = []
-        # Neighbour discovery would mix with what the tests count.
         for scope in ("all", "default"):
-            self.sysctl(f"net.ipv6.conf.{scope}.disable_ipv6", 1)
+            self.sysctl(f"net.ipv6.conf.{scope}.disable_ipv6", int(not ipv6))
+            # Addresses are there at once, and nowhere else from.
+            self.sysctl(f"net.ipv6.conf.{scope}.accept_dad", 0)
+            self.sysctl(f"net.ipv6.conf.{scope}.accept_ra", 0)
         self.ip("link set lo up")
 
     def __enter__(self):
