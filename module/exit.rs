@@ -42,7 +42,7 @@ impl<'a, A: Kind> Exit<'a, A> {
             Way::In => (&route.backend.way, translation.to_node.address, None),
             Way::Out => {
                 let vip = translation.to_service.address;
-                (&route.reply, route.client, Some(vip))
+                (&route.reply, route.client().0, Some(vip))
             }
         };
         Some(Self {

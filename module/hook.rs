@@ -82,6 +82,10 @@ fn header_is_intact<A: Kind>(skb: &RxSkb<'_>, packet: &Packet<A>) -> bool {
         .is_some_and(|head| A::header_is_intact(head, packet))
 }
 
+/// The two kinds of [`NetState::receive_way`].
+const REQUESTS: bool = false;
+const REPLIES: bool = true;
+
 /// The direction of packets that go this way.
 #[inline(always)]
 const fn direction(way: Way) -> Direction {
@@ -127,21 +131,21 @@ impl NetState {
     ) -> Verdict<'a> {
         let [replies, ..] = self.counters.local(cx);
         if replies.get() & device == 0 {
-            self.receive_way::<A>(cx, skb, device, Way::In)
+            self.receive_way::<A, REQUESTS>(cx, skb, device)
         } else {
-            self.receive_way::<A>(cx, skb, device, Way::Out)
+            self.receive_way::<A, REPLIES>(cx, skb, device)
         }
     }
 
-    /// `way` is what was right for the device's last packet.
+    /// `OUT` is what was right for the device's last packet.
     #[inline(always)]
-    fn receive_way<'a, A: Kind>(
+    fn receive_way<'a, A: Kind, const OUT: bool>(
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
         device: u64,
-        way: Way,
     ) -> Verdict<'a> {
+        let way = if OUT { Way::Out } else { Way::In };
         let Some(packet) = A::parse_plain(skb.head(), skb.len()) else {
             return self.receive_any::<A>(cx, skb, device, Some(way));
         };
@@ -161,7 +165,7 @@ impl NetState {
         let Some(exit) = Exit::of(cx, route, way).filter(|exit| len <= exit.mtu()) else {
             return self.receive_any::<A>(cx, skb, device, Some(way));
         };
-        let mut skb = match skb.into_ordinary() {
+        let mut skb = match skb.into_ordinary(packet.rewrite_len) {
             Ok(skb) => skb,
             Err(skb) => return self.receive_any::<A>(cx, skb, device, Some(way)),
         };
@@ -212,16 +216,6 @@ impl NetState {
         self.filter(cx, skb, &packet, device, way)
     }
 
-    /// The hash of the client of a packet that goes that way.
-    #[inline(always)]
-    fn hash<A: Kind>(&self, packet: &Packet<A>, way: Way) -> u32 {
-        let (client, port) = match way {
-            Way::In => (packet.source, packet.source_port),
-            Way::Out => (packet.destination, packet.destination_port),
-        };
-        client.client_hash(&self.hash_key, packet.protocol, port)
-    }
-
     /// Finds the packet's route, if it goes that way.
     #[inline(always)]
     fn find<'a, A: Kind>(
@@ -230,10 +224,15 @@ impl NetState {
         packet: &Packet<A>,
         way: Way,
     ) -> Option<&'a Route<A>> {
-        let hash = self.hash(packet, way);
+        let (address, port) = match way {
+            Way::In => (packet.source, packet.source_port),
+            Way::Out => (packet.destination, packet.destination_port),
+        };
+        let client = address.client(packet.protocol, port);
+        let hash = A::hash_of(client, &self.hash_key);
         A::table(&self.routes).find(cx, hash, |route| match way {
-            Way::In => route.is_request(packet),
-            Way::Out => route.is_reply(packet),
+            Way::In => route.is_request(client, packet),
+            Way::Out => route.is_reply(client, packet),
         })
     }
 
@@ -388,7 +387,8 @@ impl NetState {
         service: &ServiceVersion,
         now: u32,
     ) -> Result<&'a Route<A>, Counter> {
-        let hash = self.hash(packet, Way::In);
+        let client = packet.source.client(packet.protocol, packet.source_port);
+        let hash = A::hash_of(client, &self.hash_key);
         let table = A::table(&self.routes);
         // Of both families together. Both count before they ask, so they cannot both overlook the
         // other's last one.
@@ -397,12 +397,12 @@ impl NetState {
             cx,
             hash,
             |count| count.saturating_add(others()) <= self.limit.get(),
-            |route| route.is_request(packet) && route.is_live(),
+            |route| route.is_request(client, packet) && route.is_live(),
             |chain| {
                 let choice = service.schedule(cx, |member| {
                     let backend = A::backend(&member.backend);
                     backend.is_some_and(|backend| {
-                        !chain.any(|route| route.conflicts(packet, backend) && route.is_live())
+                        !chain.any(|route| route.conflicts(client, backend) && route.is_live())
                     })
                 });
                 match choice {

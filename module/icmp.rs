@@ -81,15 +81,18 @@ impl NetState {
         quote: &Quote<A>,
     ) -> Option<(&'a Route<A>, Way)> {
         let (key, table) = (&self.hash_key, A::table(&self.routes));
-        let client = (quote.destination, quote.destination_port);
-        let hash = client.0.client_hash(key, quote.protocol, client.1);
-        let reply = table.find(cx, hash, |route| route.replied(quote));
+        let client = quote.destination;
+        let client = client.client(quote.protocol, quote.destination_port);
+        let reply = table.find(cx, A::hash_of(client, key), |route| {
+            route.replied(client, quote)
+        });
         let (route, way) = match reply {
             Some(route) => (route, Way::In),
             None => {
-                let client = (quote.source, quote.source_port);
-                let hash = client.0.client_hash(key, quote.protocol, client.1);
-                let request = table.find(cx, hash, |route| route.requested(quote));
+                let client = quote.source.client(quote.protocol, quote.source_port);
+                let request = table.find(cx, A::hash_of(client, key), |route| {
+                    route.requested(client, quote)
+                });
                 (request?, Way::Out)
             }
         };

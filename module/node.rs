@@ -111,14 +111,15 @@ impl ServiceShared {
 }
 
 /// What commits change of a back-end node, and packets read.
+#[repr(C)]
 pub(crate) struct State {
     /// A route is live while it has the same generation: raising this one ends all routes at once
     /// (F6). Written with the configuration locked.
     pub(crate) generation: Word<u32>,
-    /// Timeouts of its routes in ticks: those of its service. Written with the configuration locked.
-    timeouts: [Word<u32>; TIMEOUTS],
     /// Weight 0: no new clients.
     pub(crate) draining: Word<bool>,
+    /// Timeouts of its routes in ticks: those of its service. Written with the configuration locked.
+    timeouts: [Word<u32>; TIMEOUTS],
 }
 
 /// What packets of a route do not need, but for new clients and commits.
@@ -145,12 +146,15 @@ pub(crate) struct Backend<A: Kind> {
     pub(crate) way: RouteCache<A>,
     traffic: PerCpuCounters<5>,
     pub(crate) translation: Translation<A>,
-    pub(crate) state: State,
     direct: bool,
+    pub(crate) state: State,
     pub(crate) info: Info,
 }
 
-const _: () = assert!(core::mem::offset_of!(Backend<Ipv4Addr>, direct) < 64 + 4);
+// The timeouts are for routes that were idle for a while.
+const _: () = assert!(
+    core::mem::offset_of!(Backend<Ipv4Addr>, state) + core::mem::offset_of!(State, timeouts) <= 64
+);
 
 /// A back-end node of whichever family.
 #[derive(Clone)]

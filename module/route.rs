@@ -8,7 +8,7 @@ use fep_core::{
     address::Address,
     flow::{sweep, RouteView},
     icmp::Quote,
-    packet::{Packet, Protocol},
+    packet::Packet,
     tcp::Tracker,
     timeout::stamp_due,
     validate::Node,
@@ -40,9 +40,7 @@ pub(crate) struct Route<A: Kind> {
     pub(crate) reply: RouteCache<A>,
     tracker: Word<u32>,
     last_used: Word<u32>,
-    pub(crate) client: A,
-    pub(crate) client_port: u16,
-    protocol: Protocol,
+    client: A::Client,
 }
 
 /// An address family: what it has of its own in this module.
@@ -165,51 +163,43 @@ impl<A: Kind> Route<A> {
             reply: RouteCache::new(),
             tracker: Word::new(tracker.to_bits()),
             last_used: Word::new(now),
-            client: packet.source,
-            client_port: packet.source_port,
-            protocol: packet.protocol,
+            client: packet.source.client(packet.protocol, packet.source_port),
         }
     }
 
-    /// Whether this is a route of that client.
+    /// Where the client is.
     #[inline(always)]
-    fn is_of(&self, client: (A, u16), protocol: Protocol) -> bool {
-        self.client == client.0 && self.client_port == client.1 && self.protocol == protocol
+    pub(crate) fn client(&self) -> (A, u16) {
+        A::of_client(self.client)
     }
 
-    /// Whether `packet` is a request on this route.
+    /// Whether `packet`, which `client` has sent, is a request on this route.
     #[inline(always)]
-    pub(crate) fn is_request(&self, packet: &Packet<A>) -> bool {
-        self.is_of((packet.source, packet.source_port), packet.protocol)
+    pub(crate) fn is_request(&self, client: A::Client, packet: &Packet<A>) -> bool {
+        self.client == client
             && self.backend.service() == (packet.destination, packet.destination_port)
     }
 
-    /// Whether `packet` is a reply on this route.
+    /// Whether `packet`, which is to `client`, is a reply on this route.
     #[inline(always)]
-    pub(crate) fn is_reply(&self, packet: &Packet<A>) -> bool {
-        self.is_of(
-            (packet.destination, packet.destination_port),
-            packet.protocol,
-        ) && self.backend.replies_from() == (packet.source, packet.source_port)
+    pub(crate) fn is_reply(&self, client: A::Client, packet: &Packet<A>) -> bool {
+        self.client == client && self.backend.replies_from() == (packet.source, packet.source_port)
     }
 
-    /// Whether an error quotes a request of this route, as the node got it.
-    pub(crate) fn requested(&self, quote: &Quote<A>) -> bool {
-        self.is_of((quote.source, quote.source_port), quote.protocol)
+    /// Whether an error quotes a request of this route, of `client`, as the node got it.
+    pub(crate) fn requested(&self, client: A::Client, quote: &Quote<A>) -> bool {
+        self.client == client
             && self.backend.replies_from() == (quote.destination, quote.destination_port)
     }
 
-    /// Whether an error quotes a reply of this route, as the client was to get it.
-    pub(crate) fn replied(&self, quote: &Quote<A>) -> bool {
-        self.is_of((quote.destination, quote.destination_port), quote.protocol)
-            && self.backend.service() == (quote.source, quote.source_port)
+    /// Whether an error quotes a reply of this route, to `client`, as that was to get it.
+    pub(crate) fn replied(&self, client: A::Client, quote: &Quote<A>) -> bool {
+        self.client == client && self.backend.service() == (quote.source, quote.source_port)
     }
 
-    /// Whether a reply of `backend` to the client that sent `packet` would be taken for one on this
-    /// route.
-    pub(crate) fn conflicts(&self, packet: &Packet<A>, backend: &Backend<A>) -> bool {
-        self.is_of((packet.source, packet.source_port), packet.protocol)
-            && self.backend.replies_from() == backend.replies_from()
+    /// Whether a reply of `backend` to `client` would be taken for one on this route.
+    pub(crate) fn conflicts(&self, client: A::Client, backend: &Backend<A>) -> bool {
+        self.client == client && self.backend.replies_from() == backend.replies_from()
     }
 
     /// Whether the node has neither failed nor been removed since.
@@ -260,13 +250,14 @@ impl<A: Kind> Route<A> {
     /// The route for those who look at all of them.
     pub(crate) fn seen(&self) -> Seen<'_> {
         let view = self.view();
+        let (address, port) = self.client();
         Seen {
             info: &self.backend.info,
             state: &self.backend.state,
             view,
             client: Node {
-                address: self.client.into(),
-                port: self.client_port,
+                address: address.into(),
+                port,
             },
             live: view.live,
         }

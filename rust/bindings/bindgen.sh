@@ -19,7 +19,7 @@ if [ ! -r "$cmd" ]; then
 fi
 
 flags=$(sed -n '1s/.* -- \(.*\) -DMODULE.*/\1/p' "$cmd" | sed 's/-Wp,-MMD,[^ ]*//')
-structs='nf_hook_ops|nf_hook_state|nf_hook_ops_type|nf_hookfn'
+structs='fep_helper_arrival|nf_hook_ops|nf_hook_state|nf_hook_ops_type|nf_hookfn'
 functions='nf_(un)?register_net_hook|(un)?register_netdevice_notifier|__dev_get_by_name'
 functions="$functions|rtnl_(un)?lock|dst_release|synchronize_net|dev_disable_lro"
 functions="$functions|fep_helper_.*"

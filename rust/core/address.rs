@@ -30,8 +30,22 @@ pub trait Address:
     /// Whether it names one host and may appear on a link.
     fn is_unicast_host(self) -> bool;
 
+    /// A client: address, port and protocol in the form that is compared and hashed fastest.
+    type Client: Copy + Eq + Debug + Send + Sync;
+
+    /// The client at this address and port.
+    fn client(self, protocol: Protocol, port: u16) -> Self::Client;
+
+    /// Address and port of a client.
+    fn of_client(client: Self::Client) -> (Self, u16);
+
     /// The hash of a client: see [`crate::hash`].
-    fn client_hash(self, key: &HashKey, protocol: Protocol, port: u16) -> u32;
+    fn hash_of(client: Self::Client, key: &HashKey) -> u32;
+
+    /// The hash of the client at this address and port.
+    fn client_hash(self, key: &HashKey, protocol: Protocol, port: u16) -> u32 {
+        Self::hash_of(self.client(protocol, port), key)
+    }
 
     /// Reads a packet: see [`crate::packet`].
     fn parse(head: &[u8], len: usize) -> Parsed<Self>;

@@ -19,6 +19,14 @@ pub const fn fold(sum: u32) -> u16 {
     sum as u16
 }
 
+/// The sum of two words, its carry added back.
+#[inline(always)]
+pub(crate) const fn add(a: u16, b: u16) -> u16 {
+    // OVERFLOW: with a carry the sum is below 0xffff. CAST: `bool` is 0 or 1.
+    let (sum, carry) = a.overflowing_add(b);
+    sum.wrapping_add(carry as u16)
+}
+
 /// The folded, not inverted sum of `bytes`, which are at most 128 KiB; an odd last byte is padded
 /// with a zero (RFC 1071, 4.1).
 #[inline]
@@ -125,6 +133,20 @@ mod tests {
     fn fold_is_division_by_ffff() {
         for sum in (0..0x30000).chain((u32::MAX - 0x30000)..=u32::MAX) {
             assert_eq!(fold(sum), plain(u64::from(sum)), "{sum:#x}");
+        }
+    }
+
+    #[test]
+    fn add_is_a_folded_sum() {
+        let corners = [0, 1, 2, 0x7fff, 0x8000, 0x8001, 0xfffd, 0xfffe, 0xffff];
+        for a in (0..=u16::MAX).step_by(97).chain(corners) {
+            for b in (0..=u16::MAX).step_by(101).chain(corners) {
+                assert_eq!(
+                    add(a, b),
+                    plain(u64::from(a) + u64::from(b)),
+                    "{a:#x} {b:#x}"
+                );
+            }
         }
     }
 

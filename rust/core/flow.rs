@@ -214,8 +214,18 @@ mod tests {
         (u32::MAX - 4).wrapping_add(seconds)
     }
 
+    /// The same where only requests are seen.
+    fn one_way(history: &str) -> Tracker {
+        let mut tracker = Tracker::begin(Protocol::Tcp, true);
+        for flags in history.split_whitespace() {
+            let fin = if flags == ">FA" { TcpFlags::FIN } else { NONE };
+            tracker = tracker.step(Direction::Request, ACK.with(fin));
+        }
+        tracker
+    }
+
     /// A route in each state, with its protocol and timeout.
-    fn every_state() -> [(Tracker, Protocol, u32); 8] {
+    fn every_state() -> [(Tracker, Protocol, u32); 11] {
         [
             (Tracker::UDP, Protocol::Udp, 300),
             (tcp(""), Protocol::Tcp, 30),
@@ -225,6 +235,9 @@ mod tests {
             (tcp("<SA >A <FA"), Protocol::Tcp, 120),
             (tcp("<SA >A <FA >FA"), Protocol::Tcp, 120),
             (tcp("<SA >A <R"), Protocol::Tcp, 10),
+            (one_way(""), Protocol::Tcp, 30),
+            (one_way(">A"), Protocol::Tcp, 900),
+            (one_way(">A >FA"), Protocol::Tcp, 120),
         ]
     }
 
@@ -298,8 +311,42 @@ mod tests {
         let ended: std::vec::Vec<bool> = every_state().map(|(tracker, ..)| tracker.ended()).into();
         assert_eq!(
             ended,
-            [false, false, false, false, false, false, true, true]
+            [false, false, false, false, false, false, true, true, false, false, true]
         );
+    }
+
+    #[test]
+    fn routes_in_use_are_decided_alike() {
+        const HZ: u32 = 250;
+        // No timeout is shorter than a second.
+        const SHORTEST: Timeouts = Timeouts::from_seconds(&[1; 5], HZ);
+        for (tracker, protocol, _) in every_state() {
+            for (live, draining) in [(true, false), (true, true), (false, false), (false, true)] {
+                let view = RouteView {
+                    live,
+                    draining,
+                    ..view(tracker)
+                };
+                for ticks in [0, 1, HZ - 1, HZ, HZ + 1, 100 * HZ] {
+                    let now = after(ticks);
+                    for flags in (0..=u8::MAX).map(TcpFlags) {
+                        let of = |state| SHORTEST.of(state);
+                        let request = on_request(&view, protocol, flags, now, of);
+                        let reply = on_reply(&view, protocol, flags, now, of);
+                        let decide = |direction| in_use(&view, direction, flags, now, HZ);
+                        let common = live && !draining && ticks < HZ;
+                        if let Some(tracker) = decide(Direction::Request) {
+                            assert_eq!(request, OnRequest::Use { tracker });
+                        }
+                        if let Some(tracker) = decide(Direction::Reply) {
+                            assert_eq!(reply, OnReply::Use { tracker });
+                        }
+                        assert_eq!(decide(Direction::Request).is_some(), common);
+                        assert_eq!(decide(Direction::Reply).is_some(), common);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -62,45 +62,72 @@ const fn block([v0, v1, v2, v3]: [u64; 4], word: u64) -> [u64; 4] {
     [v0 ^ word, v1, v2, v3]
 }
 
-/// Port and protocol, the message's last three bytes.
-#[inline(always)]
-const fn end(protocol: Protocol, port: u16) -> u64 {
-    // CAST: widening; `u64::from` is not const.
-    ((protocol.number() as u64) << 16) | port as u64
-}
+/// An IPv4 client: its message with the length, one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Client4(u64);
 
-/// The hash of an IPv4 client.
-#[inline(always)]
-pub(crate) const fn client_hash4(
-    address: Ipv4Addr,
-    key: &HashKey,
-    protocol: Protocol,
-    port: u16,
-) -> u32 {
+impl Client4 {
     const LENGTH: u64 = 7 << 56;
-    // CAST: widening.
-    let address = u32::from_ne_bytes(address.octets()) as u64;
-    hash(key, [LENGTH | (end(protocol, port) << 32) | address])
+
+    /// The client at this address and port.
+    #[inline(always)]
+    pub(crate) const fn new(address: Ipv4Addr, protocol: Protocol, port: u16) -> Self {
+        // CAST: widening, here and below; `u64::from` is not const.
+        let address = u32::from_ne_bytes(address.octets()) as u64;
+        let end = ((protocol.number() as u64) << 16) | port as u64;
+        Self(Self::LENGTH | (end << 32) | address)
+    }
+
+    /// Its address and port.
+    #[inline(always)]
+    pub(crate) const fn end(self) -> (Ipv4Addr, u16) {
+        // CAST: the parts are meant.
+        let [a, b, c, d] = (self.0 as u32).to_ne_bytes();
+        (Ipv4Addr::new(a, b, c, d), (self.0 >> 32) as u16)
+    }
+
+    /// Its hash.
+    #[inline(always)]
+    pub(crate) const fn hash(self, key: &HashKey) -> u32 {
+        hash(key, [self.0])
+    }
 }
 
-/// The hash of an IPv6 client.
-#[inline(always)]
-pub(crate) const fn client_hash6(
-    address: Ipv6Addr,
-    key: &HashKey,
-    protocol: Protocol,
-    port: u16,
-) -> u32 {
+/// An IPv6 client: its message with the length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Client6([u64; 3]);
+
+impl Client6 {
     const LENGTH: u64 = 19 << 56;
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.octets();
-    hash(
-        key,
-        [
+
+    /// The client at this address and port.
+    #[inline(always)]
+    pub(crate) const fn new(address: Ipv6Addr, protocol: Protocol, port: u16) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.octets();
+        // CAST: widening.
+        Self([
             u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
             u64::from_ne_bytes([i, j, k, l, m, n, o, p]),
-            LENGTH | end(protocol, port),
-        ],
-    )
+            Self::LENGTH | ((protocol.number() as u64) << 16) | port as u64,
+        ])
+    }
+
+    /// Its address and port.
+    #[inline(always)]
+    pub(crate) const fn end(self) -> (Ipv6Addr, u16) {
+        let [upper, lower, end] = self.0;
+        let [a, b, c, d, e, f, g, h] = upper.to_ne_bytes();
+        let [i, j, k, l, m, n, o, p] = lower.to_ne_bytes();
+        let address = u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
+        // CAST: the lower part is meant.
+        (Ipv6Addr::from_bits(address), end as u16)
+    }
+
+    /// Its hash.
+    #[inline(always)]
+    pub(crate) const fn hash(self, key: &HashKey) -> u32 {
+        hash(key, self.0)
+    }
 }
 
 #[cfg(test)]
@@ -179,12 +206,16 @@ mod tests {
             let end = [&port.to_le_bytes()[..], &[protocol.number()]].concat();
             let message = [&address.octets()[..], &end].concat();
             let expected = siphash(1, 3, key.0, &message) as u32;
-            assert_eq!(client_hash4(address, &key, protocol, port), expected);
+            let client = Client4::new(address, protocol, port);
+            assert_eq!(client.hash(&key), expected);
+            assert_eq!(client.end(), (address, port));
 
             let address = Ipv6Addr::from(u128::from(noise) * u128::from(!noise));
             let message = [&address.octets()[..], &end].concat();
             let expected = siphash(1, 3, key.0, &message) as u32;
-            assert_eq!(client_hash6(address, &key, protocol, port), expected);
+            let client = Client6::new(address, protocol, port);
+            assert_eq!(client.hash(&key), expected);
+            assert_eq!(client.end(), (address, port));
         }
     }
 
@@ -193,7 +224,7 @@ mod tests {
         let key = HashKey([1, 2]);
         let buckets: BTreeSet<u32> = (1..=4096)
             .map(|port| {
-                client_hash4(Ipv4Addr::new(192, 168, 0, 1), &key, Protocol::Tcp, port) >> 20
+                Client4::new(Ipv4Addr::new(192, 168, 0, 1), Protocol::Tcp, port).hash(&key) >> 20
             })
             .collect();
         // 4096 balls into 4096 bins fill 63 % of them: 2589, with a deviation of 31.

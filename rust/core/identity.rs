@@ -249,6 +249,37 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_services_and_nodes_there_and_back() {
+        let ip = Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 0x678);
+        let address = [0x20, 1, 0xd, 0xb8, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 6, 0x78];
+        let service = Service {
+            address: ip.into(),
+            ..SERVICE
+        };
+        let id = ServiceId {
+            family: 6,
+            protocol: 6,
+            port: 8080,
+            reserved: 0,
+            address,
+        };
+        assert_eq!(ServiceId::from(service), id);
+        assert_eq!(Service::try_from(&id), Ok(service));
+        let node = Node {
+            address: ip.into(),
+            ..NODE
+        };
+        let endpoint = Endpoint {
+            family: 6,
+            port: 80,
+            address,
+            ..Endpoint::default()
+        };
+        assert_eq!(Endpoint::from(node), endpoint);
+        assert_eq!(Node::try_from(&endpoint), Ok(node));
+    }
+
+    #[test]
     fn filters_match_what_they_name() {
         let (no_service, no_backend) = (ServiceId::default(), Endpoint::default());
         let (service, backend) = (ServiceId::from(SERVICE), Endpoint::from(NODE));

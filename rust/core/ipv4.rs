@@ -7,12 +7,12 @@ use core::net::{IpAddr, Ipv4Addr};
 use fep_uapi::Counter;
 
 use crate::address::{is_group4, is_unicast_host4, Address};
-use crate::checksum::{self, Delta};
-use crate::hash::{client_hash4, HashKey};
+use crate::checksum::{self, add};
+use crate::hash::{Client4, HashKey};
 use crate::icmp::{ErrorMessage, NotRead};
 use crate::icmp4;
-use crate::packet::{read_transport, Packet, Parsed, Protocol};
-use crate::rewrite::{translate_transport, Coverage, Side, Translation};
+use crate::packet::{read_transport, Packet, Parsed, Protocol, TCP_HEADER, UDP_HEADER};
+use crate::rewrite::{translate_transport, Change, Coverage, Side, Translation};
 
 /// Bytes of an IPv4 header without options (RFC 791, 3.1).
 pub(crate) const IP_HEADER: usize = 20;
@@ -63,9 +63,21 @@ impl Address for Ipv4Addr {
         is_unicast_host4(self)
     }
 
+    type Client = Client4;
+
     #[inline(always)]
-    fn client_hash(self, key: &HashKey, protocol: Protocol, port: u16) -> u32 {
-        client_hash4(self, key, protocol, port)
+    fn client(self, protocol: Protocol, port: u16) -> Client4 {
+        Client4::new(self, protocol, port)
+    }
+
+    #[inline(always)]
+    fn of_client(client: Client4) -> (Self, u16) {
+        client.end()
+    }
+
+    #[inline(always)]
+    fn hash_of(client: Client4, key: &HashKey) -> u32 {
+        client.hash(key)
     }
 
     fn parse(head: &[u8], len: usize) -> Parsed<Self> {
@@ -179,9 +191,11 @@ fn parse_plain(head: &[u8], len: usize) -> Option<Packet<Ipv4Addr>> {
     let protocol = Protocol::from_number(ip[9])?;
     let rewrite_len = HEADER_LEN.wrapping_add(protocol.header_len());
     let total_len = u16::from_be_bytes([ip[2], ip[3]]);
-    let fragment = u16::from_be_bytes([ip[6], ip[7]]);
-    let plain = ip[0] == 0x45 && fragment & FRAGMENT == 0;
-    if !plain || usize::from(total_len) > len || total_len < rewrite_len {
+    // Version, header length, and no fragment, all at once in the byte order of the packet.
+    const MASK: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0x3f, 0xff]);
+    const PLAIN: u64 = u64::from_ne_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
+    let first = u64::from_ne_bytes(*ip.first_chunk::<8>()?);
+    if first & MASK != PLAIN || usize::from(total_len) > len || total_len < rewrite_len {
         return None;
     }
     let transport = head.get(IP_HEADER..usize::from(rewrite_len))?;
@@ -198,7 +212,7 @@ fn parse_plain(head: &[u8], len: usize) -> Option<Packet<Ipv4Addr>> {
         header_len: HEADER_LEN,
         total_len: u32::from(total_len),
         ttl: ip[8],
-        dont_fragment: fragment & DONT_FRAGMENT != 0,
+        dont_fragment: ip[6] & DONT_FRAGMENT.to_be_bytes()[0] != 0,
         tcp_flags,
         rewrite_len,
     })
@@ -319,10 +333,6 @@ impl<'a> Header<'a> {
     }
 }
 
-/// What the header's sum changes by when one is taken off the time to live, the first byte of its
-/// word: ~m + m' of RFC 1624 with m' = m - 0x100.
-const ONE_HOP: u16 = u16::from_ne_bytes([0xfe, 0xff]);
-
 /// See [`crate::rewrite`].
 #[inline(always)]
 fn translate(
@@ -332,27 +342,70 @@ fn translate(
     translation: &Translation<Ipv4Addr>,
     coverage: Coverage,
 ) -> bool {
+    let change = translation.change(side);
+    if usize::from(packet.header_len) != IP_HEADER {
+        return translate_with_options(head, packet, side, change, coverage);
+    }
+    // Lengths that the compiler knows need no further checks.
+    match packet.protocol {
+        Protocol::Tcp => match head.first_chunk_mut::<{ IP_HEADER + TCP_HEADER as usize }>() {
+            Some(head) => {
+                let (ip, transport) = head.split_at_mut(IP_HEADER);
+                translate_parts(ip, transport, Protocol::Tcp, side, change, coverage)
+            }
+            None => false,
+        },
+        Protocol::Udp => match head.first_chunk_mut::<{ IP_HEADER + UDP_HEADER as usize }>() {
+            Some(head) => {
+                let (ip, transport) = head.split_at_mut(IP_HEADER);
+                translate_parts(ip, transport, Protocol::Udp, side, change, coverage)
+            }
+            None => false,
+        },
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn translate_with_options(
+    head: &mut [u8],
+    packet: &Packet<Ipv4Addr>,
+    side: Side,
+    change: &Change<Ipv4Addr>,
+    coverage: Coverage,
+) -> bool {
     if head.len() < usize::from(packet.rewrite_len) {
         return false;
     }
-    let Some((ip, transport)) = head.split_at_mut_checked(usize::from(packet.header_len)) else {
-        return false;
-    };
+    match head.split_at_mut_checked(usize::from(packet.header_len)) {
+        Some((ip, transport)) => {
+            translate_parts(ip, transport, packet.protocol, side, change, coverage)
+        }
+        None => false,
+    }
+}
+
+#[inline(always)]
+fn translate_parts(
+    ip: &mut [u8],
+    transport: &mut [u8],
+    protocol: Protocol,
+    side: Side,
+    change: &Change<Ipv4Addr>,
+    coverage: Coverage,
+) -> bool {
     let Some(header) = Header::locate(ip, side) else {
         return false;
     };
     let Some(ttl) = header.ttl.checked_sub(1) else {
         return false;
     };
-    let change = translation.change(side);
-    if !translate_transport(transport, packet.protocol, side, change, coverage) {
+    if !translate_transport(transport, protocol, side, change, coverage) {
         return false;
     }
     *header.ttl = ttl;
     *header.address = change.address.octets();
-    *header.checksum = Delta::folded(change.addresses)
-        .and(Delta::folded(ONE_HOP))
-        .update(u16::from_ne_bytes(*header.checksum))
-        .to_ne_bytes();
+    let old = u16::from_ne_bytes(*header.checksum);
+    *header.checksum = (!add(!old, change.header)).to_ne_bytes();
     true
 }

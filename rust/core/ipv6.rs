@@ -8,7 +8,7 @@ use fep_uapi::Counter;
 
 use crate::address::{is_group6, is_unicast_host6, Address};
 use crate::checksum;
-use crate::hash::{client_hash6, HashKey};
+use crate::hash::{Client6, HashKey};
 use crate::icmp::{ErrorMessage, NotRead};
 use crate::icmp6;
 use crate::packet::{read_transport, Packet, Parsed, Protocol};
@@ -57,9 +57,21 @@ impl Address for Ipv6Addr {
         is_unicast_host6(self)
     }
 
+    type Client = Client6;
+
     #[inline(always)]
-    fn client_hash(self, key: &HashKey, protocol: Protocol, port: u16) -> u32 {
-        client_hash6(self, key, protocol, port)
+    fn client(self, protocol: Protocol, port: u16) -> Client6 {
+        Client6::new(self, protocol, port)
+    }
+
+    #[inline(always)]
+    fn of_client(client: Client6) -> (Self, u16) {
+        client.end()
+    }
+
+    #[inline(always)]
+    fn hash_of(client: Client6, key: &HashKey) -> u32 {
+        client.hash(key)
     }
 
     fn parse(head: &[u8], len: usize) -> Parsed<Self> {

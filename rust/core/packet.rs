@@ -15,7 +15,7 @@ use crate::address::Address;
 /// Bytes of a TCP header without options (RFC 9293, 3.1).
 pub(crate) const TCP_HEADER: u16 = 20;
 /// Bytes of a UDP header (RFC 768).
-const UDP_HEADER: u16 = 8;
+pub(crate) const UDP_HEADER: u16 = 8;
 
 /// Most bytes that [`parse`](Address::parse) asks for: an IPv6 header (IPv4's is shorter even with
 /// options), extension headers and a TCP header without options.
@@ -170,8 +170,8 @@ pub(crate) fn read_transport(
             TcpFlags(flags)
         }
         Protocol::Udp => {
-            let udp_len = u16::from_be_bytes([l0, l1]);
-            if udp_len < UDP_HEADER || u32::from(udp_len) > payload_len {
+            let udp_len = u32::from(u16::from_be_bytes([l0, l1]));
+            if !(u32::from(UDP_HEADER)..=payload_len).contains(&udp_len) {
                 return None;
             }
             TcpFlags(0)

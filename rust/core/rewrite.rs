@@ -16,7 +16,7 @@
 //! (RFC 1812, 5.3.1; RFC 8200, 3) is for the caller to see: it answers with an ICMP error.
 
 use crate::address::Address;
-use crate::checksum::Delta;
+use crate::checksum::{add, Delta};
 use crate::packet::Protocol;
 
 /// Which end of a packet is translated.
@@ -59,7 +59,13 @@ pub struct Change<A> {
     pub(crate) addresses: u16,
     /// That and the ports' part.
     pub(crate) all: u16,
+    /// The addresses' part and that of the time to live: an IPv4 header's.
+    pub(crate) header: u16,
 }
+
+/// What an IPv4 header's sum changes by when one is taken off the time to live, the first byte of its
+/// word: ~m + m' of RFC 1624 with m' = m - 0x100.
+const ONE_HOP: u16 = u16::from_ne_bytes([0xfe, 0xff]);
 
 impl<A: Address> Change<A> {
     fn new(from: (A, u16), to: (A, u16)) -> Self {
@@ -70,6 +76,7 @@ impl<A: Address> Change<A> {
             port: to.1,
             addresses: addresses.fold(),
             all: all.fold(),
+            header: add(addresses.fold(), ONE_HOP),
         }
     }
 }
@@ -139,9 +146,9 @@ pub(crate) fn translate_transport<A>(
 
     let old = u16::from_ne_bytes(*checksum);
     let new = match coverage {
-        Coverage::Partial => Delta::folded(change.addresses).update_sum(old),
+        Coverage::Partial => add(old, change.addresses),
         Coverage::Full => {
-            let updated = Delta::folded(change.all).update(old);
+            let updated = !add(!old, change.all);
             match (protocol, old, updated) {
                 (Protocol::Udp, 0, _) => 0,
                 (Protocol::Udp, _, 0) => 0xffff,
@@ -151,4 +158,145 @@ pub(crate) fn translate_transport<A>(
     };
     *checksum = new.to_ne_bytes();
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+    use std::vec::Vec;
+
+    /// Random words, among which the two zeros of one's complement are frequent.
+    struct Noise(u64);
+
+    impl Noise {
+        fn word(&mut self) -> u16 {
+            self.0 = self
+                .0
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(0x1405_7b7e_f767_814f);
+            let bits = (self.0 >> 33) as u32;
+            match bits % 8 {
+                0 => 0,
+                1 => 0xffff,
+                _ => (bits >> 8) as u16,
+            }
+        }
+
+        fn v4(&mut self) -> Ipv4Addr {
+            let [a, b] = self.word().to_be_bytes();
+            let [c, d] = self.word().to_be_bytes();
+            Ipv4Addr::new(a, b, c, d)
+        }
+
+        fn v6(&mut self) -> Ipv6Addr {
+            Ipv6Addr::from([0; 8].map(|_| self.word()))
+        }
+    }
+
+    /// The words of a pseudo-header's end, in network byte order, and its port.
+    fn words(bytes: &[u8], port: u16) -> Vec<u16> {
+        let words = bytes
+            .chunks(2)
+            .map(|word| u16::from_be_bytes([word[0], word[1]]));
+        words.chain([port]).collect()
+    }
+
+    /// A checksum over words, computed from scratch by division.
+    fn checksum(words: impl Iterator<Item = u16>) -> u16 {
+        let sum: u64 = words.map(u64::from).sum();
+        !match sum % 0xffff {
+            0 if sum > 0 => 0xffff,
+            rest => u16::try_from(rest).unwrap(),
+        }
+    }
+
+    /// All parts of a change against checksums over both ends, next to anything else.
+    fn check<A: Address>(change: &Change<A>, from: &[u16], to: &[u16], rest: u16) {
+        // In native byte order and back.
+        let update = |delta: u16, old: u16| u16::from_be(Delta::folded(delta).update(old.to_be()));
+        let with = |words: &[u16]| checksum(words.iter().copied().chain([rest]));
+        assert_eq!(
+            update(change.all, with(from)),
+            with(to),
+            "{from:x?} to {to:x?}"
+        );
+        let (from, to) = (&from[..from.len() - 1], &to[..to.len() - 1]);
+        assert_eq!(
+            update(change.addresses, with(from)),
+            with(to),
+            "{from:x?} to {to:x?}"
+        );
+        // In a header whose time to live was 1 and becomes 0, as the first byte of its word.
+        let aged = |words: &[u16], lifetime| {
+            let fields = [rest, lifetime];
+            checksum(words.iter().copied().chain(fields))
+        };
+        let (old, new) = (aged(from, 0x0111), aged(to, 0x0011));
+        assert_eq!(update(change.header, old), new, "{from:x?} to {to:x?}");
+    }
+
+    /// The ends of a translation against the same computed from scratch.
+    fn check_ends<A: Address>(service: (A, u16), node: (A, u16), ends: [&[u16]; 2], rest: u16) {
+        let translation = Translation::new(service, node);
+        let (to_node, to_service) = (&translation.to_node, &translation.to_service);
+        assert_eq!((to_node.address, to_node.port), node);
+        assert_eq!((to_service.address, to_service.port), service);
+        assert_eq!(translation.change(Side::Destination), to_node);
+        assert_eq!(translation.change(Side::Source), to_service);
+        check(to_node, ends[0], ends[1], rest);
+        check(to_service, ends[1], ends[0], rest);
+    }
+
+    #[test]
+    fn changes_equal_computation_from_scratch() {
+        let mut noise = Noise(1);
+        for round in 0..20_000 {
+            let (service, port) = (noise.v4(), noise.word());
+            let (mut node, mut node_port) = (noise.v4(), noise.word());
+            // Equal addresses, equal ports, and both.
+            if round % 16 < 2 {
+                node = service;
+            }
+            if round % 16 % 2 == 0 {
+                node_port = port;
+            }
+            // A pseudo-header is never all zeros: it has a protocol.
+            let rest = noise.word().max(1);
+            let ends = (
+                words(&service.octets(), port),
+                words(&node.octets(), node_port),
+            );
+            check_ends((service, port), (node, node_port), [&ends.0, &ends.1], rest);
+
+            let (service, mut node) = (noise.v6(), noise.v6());
+            if round % 16 < 2 {
+                node = service;
+            }
+            let ends = (
+                words(&service.octets(), port),
+                words(&node.octets(), node_port),
+            );
+            check_ends((service, port), (node, node_port), [&ends.0, &ends.1], rest);
+        }
+    }
+
+    #[test]
+    fn changes_at_the_zeros() {
+        let (zero, ones) = (Ipv6Addr::UNSPECIFIED, Ipv6Addr::from([0xffff; 8]));
+        for service in [zero, ones] {
+            for node in [zero, ones] {
+                for (port, node_port) in [(0, 0), (0, 0xffff), (0xffff, 0), (0xffff, 0xffff)] {
+                    for rest in [1, 0x8000, 0xfffe, 0xffff] {
+                        let ends = (
+                            words(&service.octets(), port),
+                            words(&node.octets(), node_port),
+                        );
+                        let (service, node) = ((service, port), (node, node_port));
+                        check_ends(service, node, [&ends.0, &ends.1], rest);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -96,7 +96,7 @@ impl Tracker {
     /// - A segment of the client with ACK after a reset of an established connection: the reset is
     ///   taken back, since a client that has been reset does not go on. When it was genuine after
     ///   all, the node answers this segment with another reset.
-    #[inline]
+    #[inline(always)]
     pub const fn step(self, direction: Direction, flags: TcpFlags) -> Self {
         let bits = self.0;
         if bits & SYN == 0 {

@@ -77,7 +77,6 @@ void fep_helper_dev_put(struct net_device *dev);
 
 /* percpu.c */
 void __percpu *fep_helper_alloc_percpu(size_t size, size_t align);
-unsigned long fep_helper_cpu_offset(void);
 void *fep_helper_per_cpu_ptr(void __percpu *ptr, unsigned int cpu);
 bool fep_helper_cpu_possible(unsigned int cpu);
 
@@ -86,7 +85,12 @@ void fep_helper_cond_resched(void);
 bool fep_helper_fatal_signal_pending(void);
 
 /* skbuff.c */
-unsigned int fep_helper_skb_arrival(const struct sk_buff *skb);
+struct fep_helper_arrival {
+	unsigned long kind;
+	unsigned long cpu_offset;
+};
+
+struct fep_helper_arrival fep_helper_arrival(const struct sk_buff *skb);
 int fep_helper_skb_prepare(struct sk_buff *skb, unsigned int writable, int transport);
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb);
 int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len);

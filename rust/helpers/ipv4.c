@@ -21,7 +21,7 @@ struct dst_entry *fep_helper_ipv4_route_output(struct net *net, __be32 daddr, __
 }
 
 /* dst_check() and dst_mtu() of a cached route: 0 when it is no longer valid. */
-unsigned int fep_helper_ipv4_route_mtu(struct net *net, struct dst_entry *dst)
+notrace unsigned int fep_helper_ipv4_route_mtu(struct net *net, struct dst_entry *dst)
 {
 	const struct rtable *rt = dst_rtable(dst);
 
@@ -29,7 +29,7 @@ unsigned int fep_helper_ipv4_route_mtu(struct net *net, struct dst_entry *dst)
 	    rt->rt_genid != rt_genid_ipv4(net))
 		return 0;
 	if (likely(!rt->rt_pmtu && !dst->lwtstate && !dst_metric_raw(dst, RTAX_MTU)))
-		return min(READ_ONCE(dst_dev_rcu(dst)->mtu), IP_MAX_MTU);
+		return READ_ONCE(dst_dev_rcu(dst)->mtu);
 	return dst_mtu(dst);
 }
 
@@ -49,7 +49,7 @@ static noinline int fep_helper_ipv4_forward_slow(struct sk_buff *skb, struct dst
 }
 
 /* Sends through the neighbour of the route's next hop, as ip_finish_output2() does. */
-int __flatten fep_helper_ipv4_forward(struct sk_buff *skb, struct dst_entry *dst, __be32 daddr)
+notrace int __flatten fep_helper_ipv4_forward(struct sk_buff *skb, struct dst_entry *dst, __be32 daddr)
 {
 	const struct rtable *rt = dst_rtable(dst);
 	const struct neighbour *neigh;

@@ -27,7 +27,7 @@ struct dst_entry *fep_helper_ipv6_route_output(struct net *net, const struct in6
 }
 
 /* dst_check() and dst_mtu() of a cached route: 0 when it is no longer valid. */
-unsigned int fep_helper_ipv6_route_mtu(struct dst_entry *dst, u32 cookie)
+notrace unsigned int fep_helper_ipv6_route_mtu(struct dst_entry *dst, u32 cookie)
 {
 	return dst_check(dst, cookie) ? dst_mtu(dst) : 0;
 }
@@ -42,7 +42,7 @@ static noinline int fep_helper_ipv6_forward_slow(struct sk_buff *skb, struct dst
 }
 
 /* Sends through the neighbour of the route's next hop, as ip6_finish_output2() does. */
-int __flatten fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_entry *dst,
+notrace int __flatten fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_entry *dst,
 				      const struct in6_addr *daddr)
 {
 	const struct in6_addr *nexthop = rt6_nexthop(dst_rt6_info(dst), daddr);

@@ -8,12 +8,6 @@ void __percpu *fep_helper_alloc_percpu(size_t size, size_t align)
 	return __alloc_percpu_gfp(size, align, GFP_KERNEL_ACCOUNT);
 }
 
-/* What this_cpu_ptr() adds to a per-CPU pointer. */
-unsigned long fep_helper_cpu_offset(void)
-{
-	return __my_cpu_offset;
-}
-
 void *fep_helper_per_cpu_ptr(void __percpu *ptr, unsigned int cpu)
 {
 	return per_cpu_ptr(ptr, cpu);

@@ -9,19 +9,28 @@
  * else has it or its data, it is no GSO packet, and its checksum is complete. From bit 8 on the lower
  * bits of the device's index.
  */
-unsigned int fep_helper_skb_arrival(const struct sk_buff *skb)
+static inline unsigned int fep_helper_skb_kind(const struct sk_buff *skb)
 {
-	unsigned int arrival = skb->skb_iif << 8;
+	unsigned int kind = skb->skb_iif << 8;
 
 	if (skb->pkt_type != PACKET_HOST ||
 	    (skb_vlan_tag_present(skb) && skb_vlan_tag_get_id(skb) != 0))
-		return arrival;
+		return kind;
 	if (likely(!skb->cloned && skb->ip_summed != CHECKSUM_PARTIAL && !skb_is_gso(skb) &&
 		   refcount_read(&skb->users) == 1))
-		arrival |= 8;
+		kind |= 8;
 	if (skb->protocol == htons(ETH_P_IP))
-		return arrival | 4;
-	return skb->protocol == htons(ETH_P_IPV6) ? arrival | 6 : arrival;
+		return kind | 4;
+	return skb->protocol == htons(ETH_P_IPV6) ? kind | 6 : kind;
+}
+
+/* That, and what this_cpu_ptr() adds to a per-CPU pointer. */
+notrace struct fep_helper_arrival fep_helper_arrival(const struct sk_buff *skb)
+{
+	return (struct fep_helper_arrival) {
+		.kind = fep_helper_skb_kind(skb),
+		.cpu_offset = __my_cpu_offset,
+	};
 }
 
 /*

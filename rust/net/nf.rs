@@ -119,19 +119,20 @@ impl<T: Ingress> IngressHook<T> {
         skb: *mut bindings::sk_buff,
         state: *const bindings::nf_hook_state,
     ) -> c_uint {
-        let Some(skb) = NonNull::new(skb) else {
-            return bindings::ACCEPT;
-        };
+        // SAFETY: Netfilter passes a valid packet.
+        let skb = unsafe { NonNull::new_unchecked(skb) };
         // SAFETY: `private` is the `receiver` of a registered hook; `drop()` waits for packets in
         // flight before it lets go of it.
         let receiver = unsafe { &*private.cast::<T>() };
         // SAFETY: Netfilter passes a valid state; the namespace of an arriving packet is alive.
         let net = unsafe { Net::from_raw((*state).net) };
+        // SAFETY: Netfilter passes a valid packet. Bottom halves are off, so the CPU stays.
+        let arrival = unsafe { bindings::fep_helper_arrival(skb.as_ptr()) };
         // SAFETY: The ingress hook runs in `__netif_receive_skb_core()`: bottom halves are off and
         // the RCU read side is locked until it returns.
-        let cx = unsafe { RxContext::new(net) };
+        let cx = unsafe { RxContext::new(net, arrival.cpu_offset as usize) };
         // SAFETY: Netfilter gives the hook its packet; what is not given back by `ACCEPT` is stolen.
-        let packet = unsafe { RxSkb::from_raw(skb, &cx) };
+        let packet = unsafe { RxSkb::from_raw(skb, arrival.kind as u32, &cx) };
         let verdict = receiver.receive(&cx, packet);
         if let Verdict::Pass(skb) = verdict {
             let _ = skb.into_raw();

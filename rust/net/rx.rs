@@ -2,7 +2,7 @@
 
 //! Evidence of running in the receive path.
 
-use crate::{bindings, netns::Net};
+use crate::netns::Net;
 use kernel::types::NotThreadSafe;
 
 /// Evidence that the CPU is in the receive path of the network stack.
@@ -37,11 +37,9 @@ impl<'a> RxContext<'a> {
     ///
     /// # Safety
     ///
-    /// The type's invariants must hold until the value is dropped.
+    /// The type's invariants must hold until the value is dropped, for this CPU's offset.
     #[inline(always)]
-    pub(crate) unsafe fn new(net: &'a Net) -> Self {
-        // SAFETY: An FFI call with no requirements; bottom halves are off, so the CPU stays.
-        let cpu_offset = unsafe { bindings::fep_helper_cpu_offset() };
+    pub(crate) unsafe fn new(net: &'a Net, cpu_offset: usize) -> Self {
         // INVARIANT: By the safety requirement.
         Self {
             net,

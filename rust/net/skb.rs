@@ -28,10 +28,13 @@ pub enum Verdict<'a> {
 /// # Invariants
 ///
 /// `skb` is a valid `sk_buff` whose data begins with the network header and of which this value
-/// owns one reference. `arrival` is what it was when it came.
+/// owns one reference. `arrival` is what it was when it came; `len` and `head_len` are its length and
+/// that of its linear part, which do not change while it is only looked at.
 pub struct RxSkb<'a> {
     skb: NonNull<bindings::sk_buff>,
     arrival: Arrival,
+    len: u32,
+    head_len: u32,
     _cx: PhantomData<&'a ()>,
 }
 
@@ -40,16 +43,22 @@ impl<'a> RxSkb<'a> {
     ///
     /// # Safety
     ///
-    /// `skb` must be valid, and the caller must give its reference away.
+    /// `skb` must be valid, and the caller must give its reference away. `arrival` is what `fep_helper_arrival()` says of it.
     #[inline(always)]
-    pub(crate) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>, _cx: &'a RxContext<'_>) -> Self {
+    pub(crate) unsafe fn from_raw(
+        skb: NonNull<bindings::sk_buff>,
+        arrival: u32,
+        _cx: &'a RxContext<'_>,
+    ) -> Self {
         // SAFETY: By the safety requirement.
-        let arrival = Arrival(unsafe { bindings::fep_helper_skb_arrival(skb.as_ptr()) });
+        let raw = unsafe { skb.as_ref() };
         // INVARIANT: By the safety requirement, and netfilter's ingress hook runs after
-        // `skb_reset_network_header()` with `data` at the network header.
+        // `skb_reset_network_header()` with `data` at the network header. The lengths are the buffer's.
         Self {
             skb,
-            arrival,
+            arrival: Arrival(arrival),
+            len: raw.len,
+            head_len: raw.len.wrapping_sub(raw.data_len),
             _cx: PhantomData,
         }
     }
@@ -67,21 +76,22 @@ impl<'a> RxSkb<'a> {
     }
 
     /// Length of the packet in bytes, from the network header on.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
-        // SAFETY: By the type invariant `skb` is valid; `len` does not change under a reader.
-        unsafe { (*self.skb.as_ptr()).len as usize }
+        self.len as usize
     }
 
     /// Whether the packet has no bytes.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// The bytes that lie in one piece, from the network header on.
-    #[inline]
+    #[inline(always)]
     pub fn head(&self) -> &[u8] {
-        head(self.skb)
+        // SAFETY: By the type invariant so many bytes from `data` on are linear; readers do not write
+        // them, and a writer would need a buffer that nobody else shares.
+        unsafe { core::slice::from_raw_parts(self.skb.as_ref().data, self.head_len as usize) }
     }
 
     /// Copies the first bytes of the packet, wherever they lie. `None` when there are fewer.
@@ -97,15 +107,13 @@ impl<'a> RxSkb<'a> {
         (ret == 0).then_some(buffer)
     }
 
-    /// Makes an [ordinary](Arrival::is_ordinary) packet the hook's own, with all of its linear bytes
-    /// writable. Others come back.
+    /// Makes an [ordinary](Arrival::is_ordinary) packet the hook's own, with so many bytes writable.
+    /// Others, and those with fewer linear bytes, come back.
     #[inline(always)]
-    pub fn into_ordinary(self) -> Result<OwnedSkb<'a>, Self> {
-        if !self.arrival.is_ordinary() {
+    pub fn into_ordinary(self, writable: u16) -> Result<OwnedSkb<'a>, Self> {
+        if !self.arrival.is_ordinary() || self.head().len() < usize::from(writable) {
             return Err(self);
         }
-        // CAST: Enough for any headers.
-        let writable = self.head().len().min(usize::from(u16::MAX)) as u16;
         // INVARIANT: The buffer was not shared when it arrived, and nobody takes a reference to one of
         // which we have the only one. The same goes for its data.
         Ok(OwnedSkb {
@@ -248,7 +256,9 @@ impl OwnedSkb<'_> {
     /// `ENOMEM`.
     #[inline(always)]
     pub fn prepare(&mut self, writable: u16, transport: u16) -> Result<Prepared> {
-        if self.ordinary && usize::from(writable) <= head(self.skb).len() {
+        // SAFETY: By the type invariant `skb` is valid and ours.
+        let raw = unsafe { self.skb.as_ref() };
+        if self.ordinary && u32::from(writable) <= raw.len.wrapping_sub(raw.data_len) {
             // Who sends an ordinary packet does not ask where its transport header is.
             // INVARIANT: So much is linear, and an ordinary packet's data is not shared.
             self.writable = writable;
@@ -337,7 +347,16 @@ impl OwnedSkb<'_> {
     ) -> Result<Consumed, (Consumed, SendError)> {
         let ret = consumer(ManuallyDrop::new(self).skb.as_ptr());
         // As `net_xmit_eval()` has it: a congestion notice is no loss.
-        if ret == 0 || ret == bindings::XMIT_CN {
+        if ret == 0 {
+            Ok(Consumed(()))
+        } else {
+            Self::consumed_with(ret)
+        }
+    }
+
+    #[cold]
+    fn consumed_with(ret: c_int) -> Result<Consumed, (Consumed, SendError)> {
+        if ret == bindings::XMIT_CN {
             Ok(Consumed(()))
         } else if ret == ENOMEM.to_errno() {
             Err((Consumed(()), SendError::NoMemory))
@@ -352,15 +371,4 @@ impl Drop for OwnedSkb<'_> {
         // SAFETY: By the type invariant the reference is ours.
         unsafe { bindings::fep_helper_kfree_skb_netfilter(self.skb.as_ptr()) };
     }
-}
-
-/// The linear part of a buffer.
-#[inline]
-fn head<'b>(skb: NonNull<bindings::sk_buff>) -> &'b [u8] {
-    // SAFETY: Callers hold a reference to a valid `sk_buff`.
-    let raw = unsafe { skb.as_ref() };
-    let len = raw.len.saturating_sub(raw.data_len) as usize;
-    // SAFETY: `skb_headlen()` bytes from `data` on are linear; readers do not write them, and a
-    // writer would need a buffer that nobody else shares.
-    unsafe { core::slice::from_raw_parts(raw.data, len) }
 }

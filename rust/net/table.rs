@@ -97,14 +97,15 @@ pub enum InsertError<X> {
 pub struct Chain<'a, E: Entry>(&'a Buckets<E>, u32);
 
 impl<E: Entry> Chain<'_, E> {
-    /// Whether any entry with that hash satisfies `condition`.
+    /// Whether any entry with that hash satisfies `condition`, which is asked of others too.
     pub fn any(&self, mut condition: impl FnMut(&E) -> bool) -> bool {
         // SAFETY: The chain's lock is held: its nodes are valid.
         unsafe { find(self.0, self.1, |entry| condition(entry)) }.is_some()
     }
 }
 
-/// Finds an entry in the buckets, then in those that they are moved to.
+/// Finds an entry in the buckets, then in those that they are moved to. `same` is asked of entries with
+/// other hashes too.
 ///
 /// # Safety
 ///
@@ -119,7 +120,7 @@ unsafe fn find<'a, E: Entry>(
         let mut link = buckets.head(hash)?.get();
         // SAFETY: Nodes are freed a grace period after they were taken out, with the lock held.
         while let Some(node) = unsafe { link.as_ref::<'a>() } {
-            if node.entry.hash() == hash && same(&node.entry) {
+            if same(&node.entry) {
                 return Some(&node.entry);
             }
             link = node.next.get();
@@ -213,7 +214,8 @@ impl<E: Entry> Table<E> {
         self.len() == 0
     }
 
-    /// Finds an entry.
+    /// Finds an entry. `same` is asked of entries with other hashes too, and of all with this one until
+    /// it says so.
     #[inline(always)]
     pub fn find<'a>(
         &'a self,

@@ -37,7 +37,13 @@ fn step(tracker: Tracker, segment: &str) -> Tracker {
 }
 
 fn after(history: &str) -> Tracker {
-    let begun = Tracker::begin(Protocol::Tcp, TcpFlags::SYN);
+    let begun = Tracker::begin(Protocol::Tcp, false);
+    history.split_whitespace().fold(begun, step)
+}
+
+/// The same where only the client's segments are seen.
+fn after_one_way(history: &str) -> Tracker {
+    let begun = Tracker::begin(Protocol::Tcp, true);
     history.split_whitespace().fold(begun, step)
 }
 
@@ -82,6 +88,37 @@ fn table() {
     }
 }
 
+/// The same where the node answers directly: the client's segments alone move the state.
+#[test]
+fn one_way_table() {
+    #[rustfmt::skip]
+    let table = [
+        // history            >S >SA >SF  >A >PA >FA  >F  >R >RA
+        ("",                 "Sr  Sr  Sr  Es  Es  Tw  Sr  Cl  Cl"),
+        (">A",               "Es  Es  Es  Es  Es  Tw  Es  Cl  Cl"),
+        (">A >FA",           "Sr  Tw  Tw  Tw  Tw  Tw  Tw  Cl  Cl"),
+        (">FA",              "Sr  Tw  Tw  Tw  Tw  Tw  Tw  Cl  Cl"),
+        (">R",               "Sr  Cl  Cl  Cl  Cl  Cl  Cl  Cl  Cl"),
+        (">A >R",            "Sr  Cl  Cl  Es  Es  Tw  Cl  Cl  Cl"),
+        (">A >FA >R",        "Sr  Cl  Cl  Tw  Tw  Tw  Cl  Cl  Cl"),
+        (">A >FA >S",        "Sr  Sr  Sr  Es  Es  Tw  Sr  Cl  Cl"),
+        (">A >R >S >A",      "Es  Es  Es  Es  Es  Tw  Es  Cl  Cl"),
+        (">A >R >S >R",      "Sr  Cl  Cl  Cl  Cl  Cl  Cl  Cl  Cl"),
+    ];
+    for (history, row) in table {
+        let expected: Vec<&str> = row.split_whitespace().collect();
+        let segments = SEGMENTS.iter().filter(|name| name.starts_with('>'));
+        assert_eq!(expected.len(), segments.clone().count());
+        for (segment, expected) in segments.zip(expected) {
+            let tracker = step(after_one_way(history), segment);
+            let state = abbreviation(tracker.state());
+            assert_eq!(state, expected, "after {history:?} {segment}");
+            // The client has closed or was reset: its next connection may go elsewhere.
+            assert_eq!(tracker.ended(), ["Tw", "Cl"].contains(&expected));
+        }
+    }
+}
+
 #[test]
 fn connections_from_begin_to_end() {
     for (history, expected) in [
@@ -112,8 +149,7 @@ fn connections_from_begin_to_end() {
 }
 
 /// Every tracker that any segments lead to, each with a history.
-fn reachable() -> BTreeMap<u32, Vec<(Direction, u8)>> {
-    let begun = Tracker::begin(Protocol::Tcp, TcpFlags::SYN);
+fn reachable(begun: Tracker) -> BTreeMap<u32, Vec<(Direction, u8)>> {
     let mut found = BTreeMap::from([(begun.to_bits(), Vec::new())]);
     let mut queue = vec![begun];
     while let Some(tracker) = queue.pop() {
@@ -133,9 +169,21 @@ fn reachable() -> BTreeMap<u32, Vec<(Direction, u8)>> {
 
 #[test]
 fn what_holds_for_every_tracker() {
-    let reachable = reachable();
-    assert!((10..40).contains(&reachable.len()), "{}", reachable.len());
-    for &bits in reachable.keys() {
+    let both_ways = reachable(Tracker::begin(Protocol::Tcp, false));
+    let one_way = reachable(Tracker::begin(Protocol::Tcp, true));
+    for reachable in [&both_ways, &one_way] {
+        assert!((8..40).contains(&reachable.len()), "{}", reachable.len());
+    }
+    // Neither becomes the other.
+    assert!(both_ways.keys().all(|bits| !one_way.contains_key(bits)));
+    let beginning = |bits| {
+        if one_way.contains_key(&bits) {
+            RouteState::SynReceived
+        } else {
+            RouteState::SynSent
+        }
+    };
+    for &bits in both_ways.keys().chain(one_way.keys()) {
         let tracker = Tracker::from_bits(bits);
         assert_eq!(tracker.to_bits(), bits);
         assert_ne!(tracker.state(), RouteState::Udp);
@@ -155,6 +203,9 @@ fn what_holds_for_every_tracker() {
                     assert_eq!(next.step(direction, flags), next);
                 }
                 // Only the client's SYN leads back to the beginning.
+                if next.state() == beginning(bits) && tracker.ended() {
+                    assert!(direction == Direction::Request && flags.opens());
+                }
                 if next.state() == RouteState::SynSent && next != tracker {
                     assert!(direction == Direction::Request && flags.opens());
                 }
@@ -165,7 +216,8 @@ fn what_holds_for_every_tracker() {
 
 #[test]
 fn udp_has_no_states() {
-    assert_eq!(Tracker::begin(Protocol::Udp, TcpFlags(0)), Tracker::UDP);
+    assert_eq!(Tracker::begin(Protocol::Udp, false), Tracker::UDP);
+    assert_eq!(Tracker::begin(Protocol::Udp, true), Tracker::UDP);
     assert_eq!(Tracker::UDP.to_bits(), 0);
     assert_eq!(Tracker::UDP.state(), RouteState::Udp);
     for direction in [Direction::Request, Direction::Reply] {
@@ -177,6 +229,7 @@ fn udp_has_no_states() {
 
 #[test]
 fn meaningless_bits_are_dropped() {
-    assert_eq!(Tracker::from_bits(u32::MAX), Tracker::from_bits(0x3f));
-    assert_eq!(Tracker::from_bits(0xffff_ffc0), Tracker::UDP);
+    assert_eq!(Tracker::from_bits(u32::MAX), Tracker::from_bits(0x7f));
+    assert_ne!(Tracker::from_bits(0x7f), Tracker::from_bits(0x3f));
+    assert_eq!(Tracker::from_bits(0xffff_ff80), Tracker::UDP);
 }

@@ -2,25 +2,44 @@
 
 //! Operations on the configuration: what is accepted, and the reason of each refusal.
 
+#[path = "validate/addresses.rs"]
+mod addresses;
+#[path = "validate/method.rs"]
+mod method;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use fep_core::packet::Protocol;
 use fep_core::validate::{change, Change, Node, NodePattern, Service};
-use fep_uapi::{Endpoint, Op, OpKind, Reason, Scheduler, ServiceId};
+use fep_uapi::{Endpoint, Method, Op, OpKind, Reason, Scheduler, ServiceId};
 
 const VIP: [u8; 4] = [192, 0, 2, 1];
 const NODE: [u8; 4] = [10, 0, 0, 7];
 
 const SERVICE: Service = Service {
     protocol: Protocol::Tcp,
-    address: u32::from_be_bytes(VIP),
+    address: IpAddr::V4(Ipv4Addr::new(VIP[0], VIP[1], VIP[2], VIP[3])),
     port: 8080,
 };
 const BACKEND: Node = Node {
-    address: u32::from_be_bytes(NODE),
+    address: IpAddr::V4(Ipv4Addr::new(NODE[0], NODE[1], NODE[2], NODE[3])),
     port: 80,
 };
 const ANY_PORT: NodePattern = NodePattern {
     address: BACKEND.address,
     port: None,
+};
+
+const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+const NODE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 7);
+
+const SERVICE6: Service = Service {
+    address: IpAddr::V6(VIP6),
+    ..SERVICE
+};
+const BACKEND6: Node = Node {
+    address: IpAddr::V6(NODE6),
+    ..BACKEND
 };
 
 fn bytes(address: [u8; 4]) -> [u8; 16] {
@@ -71,17 +90,36 @@ fn op(kind: OpKind) -> Op {
     op
 }
 
+type Make = fn(OpKind) -> Op;
+
+/// The same with IPv6 addresses.
+fn op6(kind: OpKind) -> Op {
+    let mut op = op(kind);
+    if op.service.family != 0 {
+        (op.service.family, op.service.address) = (6, VIP6.octets());
+    }
+    if op.backend.family != 0 {
+        (op.backend.family, op.backend.address) = (6, NODE6.octets());
+    }
+    op
+}
+
 fn reason(op: &Op) -> Reason {
     change(op).err().unwrap_or(Reason::None)
 }
 
 #[test]
 fn each_kind_is_understood() {
+    understood(op, SERVICE, BACKEND);
+    understood(op6, SERVICE6, BACKEND6);
+}
+
+fn understood(op: Make, service: Service, backend: Node) {
     let timeouts = [1, 0, 3, 864_000, 5];
     let scheduler = Scheduler::Wrr;
-    let (service, backend, weight) = (SERVICE, BACKEND, 65_535);
+    let weight = 65_535;
     let pattern = NodePattern {
-        address: BACKEND.address,
+        address: backend.address,
         port: Some(80),
     };
     for kind in OpKind::ALL {
@@ -103,6 +141,7 @@ fn each_kind_is_understood() {
                 service,
                 backend,
                 weight,
+                method: Method::Nat,
             },
             OpKind::BackendSet => Change::BackendSet {
                 service,
@@ -145,7 +184,7 @@ fn unknown_kinds_and_flags() {
 fn fields_that_a_kind_does_not_use_are_zero() {
     // Each writes one field; the kinds that use the field are listed with it.
     type Write = fn(&mut Op);
-    let fields: [(Write, &[u32]); 8] = [
+    let fields: [(Write, &[u32]); 9] = [
         (|op| op.device[0] = b'x', &[1, 2]),
         (|op| op.service.port ^= 1, &[3, 4, 5, 6, 7, 8, 9, 10]),
         (|op| op.backend.port ^= 1, &[6, 7, 8, 9, 10]),
@@ -153,7 +192,8 @@ fn fields_that_a_kind_does_not_use_are_zero() {
         (|op| op.scheduler ^= 1, &[3, 4]),
         (|op| op.timeouts[4] ^= 1, &[3, 4]),
         (|op| op.limit ^= 1, &[11]),
-        (|op| op.reserved[5] ^= 1, &[]),
+        (|op| op.method ^= 1, &[6]),
+        (|op| op.reserved[4] ^= 1, &[]),
     ];
     for kind in OpKind::ALL {
         for (number, (write, users)) in fields.iter().enumerate() {
@@ -165,90 +205,6 @@ fn fields_that_a_kind_does_not_use_are_zero() {
                 !users.contains(&kind.code()),
                 "{kind:?}, field {number}"
             );
-        }
-    }
-}
-
-#[test]
-fn services() {
-    type Write = fn(&mut ServiceId);
-    let cases: [(Write, Reason); 15] = [
-        (|id| id.protocol = 17, Reason::None),
-        (|id| id.port = 65_535, Reason::None),
-        (|id| id.family = 0, Reason::BadFamily),
-        (|id| id.family = 2, Reason::BadFamily),
-        (|id| id.family = 6, Reason::FamilyUnsupported),
-        (
-            |id| {
-                *id = ServiceId {
-                    family: 6,
-                    address: [1; 16],
-                    ..*id
-                }
-            },
-            Reason::FamilyUnsupported,
-        ),
-        (|id| id.reserved = 1, Reason::ReservedNotZero),
-        (|id| id.address[4] = 1, Reason::ReservedNotZero),
-        (|id| id.address[15] = 1, Reason::ReservedNotZero),
-        (|id| id.protocol = 1, Reason::BadProtocol),
-        (|id| id.protocol = 0, Reason::BadProtocol),
-        (|id| id.port = 0, Reason::PortZero),
-        (|id| id.address[0] = 0, Reason::AddressNotUnicast),
-        (|id| id.address[0] = 127, Reason::AddressNotUnicast),
-        (
-            |id| id.address = bytes([224, 0, 0, 1]),
-            Reason::AddressNotUnicast,
-        ),
-    ];
-    for kind in (3..=10).filter_map(OpKind::from_code) {
-        let optional = matches!(kind, OpKind::BackendFail | OpKind::BackendRestore);
-        for (number, (write, expected)) in cases.iter().enumerate() {
-            let mut op = op(kind);
-            write(&mut op.service);
-            // Where the service is optional, family 0 means none, and the rest is zero then.
-            let expected = match expected {
-                Reason::BadFamily if optional && op.service.family == 0 => Reason::ReservedNotZero,
-                other => *other,
-            };
-            assert_eq!(reason(&op), expected, "{kind:?}, case {number}");
-        }
-    }
-}
-
-#[test]
-fn nodes() {
-    type Write = fn(&mut Endpoint);
-    let cases: [(Write, Reason); 12] = [
-        (|end| end.port = 1, Reason::None),
-        (|end| end.family = 0, Reason::BadFamily),
-        (|end| *end = Endpoint::default(), Reason::BadFamily),
-        (|end| end.family = 10, Reason::BadFamily),
-        (|end| end.family = 6, Reason::FamilyUnsupported),
-        (|end| end.reserved0 = 1, Reason::ReservedNotZero),
-        (|end| end.reserved1 = 1, Reason::ReservedNotZero),
-        (|end| end.address[7] = 1, Reason::ReservedNotZero),
-        (|end| end.port = 0, Reason::PortZero),
-        (|end| end.address[0] = 0, Reason::AddressNotUnicast),
-        (
-            |end| end.address = bytes([255; 4]),
-            Reason::AddressNotUnicast,
-        ),
-        (
-            |end| end.address = bytes([239, 1, 1, 1]),
-            Reason::AddressNotUnicast,
-        ),
-    ];
-    for kind in (6..=10).filter_map(OpKind::from_code) {
-        let any_port = matches!(kind, OpKind::BackendFail | OpKind::BackendRestore);
-        for (number, (write, expected)) in cases.iter().enumerate() {
-            let mut op = op(kind);
-            write(&mut op.backend);
-            let expected = match expected {
-                Reason::PortZero if any_port => Reason::None,
-                other => *other,
-            };
-            assert_eq!(reason(&op), expected, "{kind:?}, case {number}");
         }
     }
 }
@@ -270,9 +226,13 @@ fn a_node_on_every_port_of_every_service() {
 
 #[test]
 fn a_vip_is_no_node_of_its_own_service() {
-    let mut op = op(OpKind::BackendAdd);
-    op.backend.address = op.service.address;
-    assert_eq!(reason(&op), Reason::BackendIsVip);
+    for mut op in [op(OpKind::BackendAdd), op6(OpKind::BackendAdd)] {
+        op.backend.address = op.service.address;
+        assert_eq!(reason(&op), Reason::BackendIsVip);
+        // Not by direct routing either, which its port would allow.
+        (op.backend.port, op.method) = (op.service.port, 1);
+        assert_eq!(reason(&op), Reason::BackendIsVip);
+    }
 }
 
 #[test]

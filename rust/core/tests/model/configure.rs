@@ -4,7 +4,7 @@
 
 use fep_core::packet::Protocol;
 use fep_core::validate::{Node, Service};
-use fep_uapi::{Endpoint, Op, OpKind, ServiceId};
+use fep_uapi::{Endpoint, Method, Op, OpKind, ServiceId};
 
 use crate::{node, World, NODES, SERVICES};
 
@@ -19,6 +19,13 @@ impl World {
                 (name, node(name, self.dice.below(NODES)))
             }
         };
+        // Of the other family, now and then.
+        let other = self.dice.one_of(&SERVICES);
+        let node = match self.dice.below(16) {
+            0 if other.1.is_ipv4() != name.1.is_ipv4() => (other.1, node.1),
+            _ => node,
+        };
+        let direct = node.1 == name.2 && self.dice.below(2) == 0 || self.dice.below(32) == 0;
         let weight = self.dice.one_of(&[0, 0, 0, 1, 1, 2, 3, 5, 8]);
         let timeouts = [0; 5].map(|_| self.dice.one_of(&[0, 0, 0, 2, 20]));
         let kind = self.dice.one_of(&[
@@ -63,7 +70,9 @@ impl World {
             OpKind::ServiceDel => reference.remove_service(name),
             OpKind::BackendAdd => {
                 op.weight = weight;
-                done(reference.add_node(name, node, weight))
+                let method = if direct { Method::Dr } else { Method::Nat };
+                op.method = method.code();
+                done(reference.add_node(name, node, weight, direct))
             }
             OpKind::BackendSet => {
                 op.weight = weight;

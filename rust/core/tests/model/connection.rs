@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A route of the reference and how far its connection has come.
+//! A route of the reference and how far its connection has come; and whose packets make none.
 
-use crate::reference::Endpoint;
+use std::net::IpAddr;
+
+use crate::reference::{Endpoint, Seen, Target};
 
 /// How far a TCP connection has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +24,8 @@ pub(crate) enum Phase {
 #[derive(Clone, Debug)]
 pub(crate) struct RefRoute {
     pub(crate) node: Endpoint,
+    /// Whether the node answers the client without us.
+    pub(crate) direct: bool,
     /// `None` for UDP.
     pub(crate) phase: Option<Phase>,
     pub(crate) reset: bool,
@@ -29,6 +33,39 @@ pub(crate) struct RefRoute {
 }
 
 impl RefRoute {
+    /// The route of a new client.
+    pub(crate) fn new(node: Endpoint, direct: bool, tcp: bool, now: u64) -> Self {
+        let mut route = Self {
+            node,
+            direct,
+            phase: None,
+            reset: false,
+            last_used: now,
+        };
+        if tcp {
+            route.begin();
+        }
+        route
+    }
+
+    /// The client's SYN. What is not seen is taken for granted: that the node answers.
+    fn begin(&mut self) {
+        self.reset = false;
+        self.phase = Some(if self.direct {
+            Phase::Answered
+        } else {
+            Phase::Opening
+        });
+    }
+
+    /// Where it leads.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            node: self.node,
+            direct: self.direct,
+        }
+    }
+
     /// The name of its state.
     pub(crate) fn state(&self) -> &'static str {
         match self.phase {
@@ -60,8 +97,7 @@ impl RefRoute {
         } else if syn && is_request {
             let in_use = matches!(phase, Phase::Opening | Phase::Answered | Phase::Open);
             if !ack && !fin && (self.reset || !in_use) {
-                self.phase = Some(Phase::Opening);
-                self.reset = false;
+                self.begin();
             }
         } else if syn {
             if ack && phase == Phase::Opening && !self.reset {
@@ -72,6 +108,11 @@ impl RefRoute {
                 return;
             }
             self.reset = false;
+            if self.direct && fin {
+                // What the node does then is not seen.
+                self.phase = Some(Phase::BothClosed);
+                return;
+            }
             self.phase = Some(match (phase, fin) {
                 (Phase::Opening, _) => Phase::Opening,
                 (Phase::Answered | Phase::Open, false) => Phase::Open,
@@ -92,10 +133,33 @@ impl RefRoute {
 
     /// A packet used the route. Times are kept to the second.
     pub(crate) fn used(&mut self, is_request: bool, flags: u8, now: u64, second: u64) {
-        let before = (self.phase, self.reset);
         self.segment(is_request, flags);
-        if before != (self.phase, self.reset) || now - self.last_used >= second {
+        if now - self.last_used >= second {
             self.last_used = now;
         }
+    }
+}
+
+/// Why nobody is reached or nobody answers there (RFC 1122, 3.2.1.3; RFC 4291, 2.5 and 2.7).
+pub(crate) fn odd(seen: Seen) -> Option<&'static str> {
+    let no_host = match seen.from.0 {
+        IpAddr::V4(ip) => {
+            let this_network = ip.octets()[0] == 0;
+            this_network || ip.is_loopback() || ip.is_multicast() || ip.is_broadcast()
+        }
+        IpAddr::V6(ip) => {
+            let link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
+            let mapped = ip.to_ipv4_mapped().is_some();
+            ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || link_local || mapped
+        }
+    };
+    let group = match seen.to.0 {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    };
+    if no_host || group {
+        Some("pass_foreign")
+    } else {
+        (seen.from.1 == 0 || seen.to.1 == 0).then_some("pass_malformed")
     }
 }

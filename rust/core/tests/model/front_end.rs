@@ -4,28 +4,34 @@
 //! `fep_core`, as the kernel module does.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use fep_core::flow::{on_miss, on_reply, on_request, sweep, OnMiss, OnReply, OnRequest, RouteView};
-use fep_core::hash::{client_hash, HashKey};
-use fep_core::packet::{header_checksum_ok, parse, Packet, Parsed, Protocol};
-use fep_core::rewrite::{translate, Coverage, Side};
-use fep_core::tcp::Tracker;
-use fep_core::timeout::{stamp_due, Timeouts};
-use fep_core::validate::{change, Change, Node, NodePattern, Service};
-use fep_core::wrr::{carry, next, Slot};
-use fep_uapi::{Counter, Op, Reason};
+use fep_core::address::{check_ends, Address};
+use fep_core::flow::{in_use, on_miss, on_reply, on_request, OnMiss, OnReply, OnRequest};
+use fep_core::hash::HashKey;
+use fep_core::packet::{Packet, Parsed, Protocol};
+use fep_core::rewrite::{Coverage, Side, Translation};
+use fep_core::tcp::{Direction, Tracker};
+use fep_core::timeout::stamp_due;
+use fep_core::validate::{Node, Service};
+use fep_core::wrr::next;
+use fep_uapi::{Counter, Method};
+
+use crate::table::Table;
 
 /// Ticks per second.
 pub(crate) const HZ: u32 = 250;
 
 /// An address and a port.
-pub(crate) type Client = (u32, u16);
+pub(crate) type Client = (IpAddr, u16);
 
 /// What became of a packet.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Verdict {
     /// Translated and sent.
     Sent(Vec<u8>),
+    /// Sent as it is: to the node, or where it was going.
+    AsIs(Option<Node>),
     /// Passed on untouched, or dropped.
     Ended(Counter),
 }
@@ -36,65 +42,61 @@ pub(crate) struct Route {
     pub(crate) service: Service,
     pub(crate) client: Client,
     pub(crate) node: Node,
+    method: Method,
     pub(crate) index: u32,
     tracker: u32,
     last_used: u32,
+}
+
+/// A packet, as far as it matters for finding its route.
+struct Ends {
+    protocol: Protocol,
+    from: Client,
+    to: Client,
+}
+
+impl Ends {
+    fn of<A: Address>(packet: &Packet<A>) -> Self {
+        Self {
+            protocol: packet.protocol,
+            from: (packet.source.into(), packet.source_port),
+            to: (packet.destination.into(), packet.destination_port),
+        }
+    }
 }
 
 impl Route {
     pub(crate) fn tracker(&self) -> Tracker {
         Tracker::from_bits(self.tracker)
     }
-}
 
-/// A back-end node of a service.
-pub(crate) struct Backend {
-    node: Node,
-    pub(crate) weight: u32,
-    pub(crate) failed: bool,
-    pub(crate) index: u32,
-    pub(crate) routes: usize,
-}
+    pub(crate) fn last_used(&self) -> u32 {
+        self.last_used
+    }
 
-/// A service's part of the transfer-control table.
-pub(crate) struct Table {
-    timeouts: Timeouts,
-    pub(crate) backends: Vec<Backend>,
-    pub(crate) slots: Vec<Slot>,
-    next_index: u32,
-}
+    /// Where its replies are from.
+    fn replies_from(&self) -> Client {
+        match self.method {
+            Method::Nat => (self.node.address, self.node.port),
+            Method::Dr => (self.service.address, self.service.port),
+        }
+    }
 
-impl Table {
-    /// Starts the scheduler on the nodes as they are now.
-    fn reschedule(&mut self) {
-        let eligible = |backend: &&Backend| backend.weight > 0 && !backend.failed;
-        let slot = |backend: &Backend| Slot {
-            weight: backend.weight,
-            done: 0,
-            index: backend.index,
+    /// Whether a packet that goes this way is one of the route.
+    fn is_for(&self, ends: &Ends, way: Direction) -> bool {
+        let service = (self.service.address, self.service.port);
+        let (client, other) = match way {
+            Direction::Request => (ends.from, ends.to == service),
+            Direction::Reply => (ends.to, ends.from == self.replies_from()),
         };
-        let mut slots: Vec<Slot> = self.backends.iter().filter(eligible).map(slot).collect();
-        carry(&self.slots, &mut slots);
-        self.slots = slots;
+        self.service.protocol == ends.protocol && self.client == client && other
     }
 
-    fn backend(&mut self, node: Node) -> Result<&mut Backend, Reason> {
-        let mut backends = self.backends.iter_mut();
-        backends
-            .find(|backend| backend.node == node)
-            .ok_or(Reason::NoSuchBackend)
-    }
-
-    pub(crate) fn view(&self, route: &Route) -> RouteView {
-        let backend = self
-            .backends
-            .iter()
-            .find(|backend| backend.index == route.index);
-        RouteView {
-            tracker: route.tracker(),
-            last_used: route.last_used,
-            live: backend.is_some_and(|backend| !backend.failed),
-            draining: backend.is_none_or(|backend| backend.weight == 0),
+    /// The tracker whenever it changes, the time once a second.
+    fn used(&mut self, tracker: Tracker, now: u32) {
+        self.tracker = tracker.to_bits();
+        if stamp_due(now, self.last_used, HZ) {
+            self.last_used = now;
         }
     }
 }
@@ -102,11 +104,24 @@ impl Table {
 /// The front-end node.
 pub(crate) struct FrontEnd {
     key: HashKey,
-    limit: usize,
+    pub(crate) limit: usize,
     pub(crate) tables: BTreeMap<Service, Table>,
     /// By the hash of the client.
     pub(crate) buckets: HashMap<u32, Vec<Route>>,
     pub(crate) count: usize,
+    /// The way that the last packet went: tried first for the next.
+    way: Direction,
+}
+
+fn opposite(way: Direction) -> Direction {
+    match way {
+        Direction::Request => Direction::Reply,
+        Direction::Reply => Direction::Request,
+    }
+}
+
+fn of<A: Address>((address, port): Client) -> (A, u16) {
+    (A::from_ip(address).unwrap(), port)
 }
 
 impl FrontEnd {
@@ -117,6 +132,7 @@ impl FrontEnd {
             tables: BTreeMap::new(),
             buckets: HashMap::new(),
             count: 0,
+            way: Direction::Request,
         }
     }
 
@@ -125,269 +141,212 @@ impl FrontEnd {
     }
 
     pub(crate) fn hash(&self, protocol: Protocol, client: Client) -> u32 {
-        client_hash(&self.key, protocol, client.0, client.1)
+        match client.0 {
+            IpAddr::V4(address) => address.client_hash(&self.key, protocol, client.1),
+            IpAddr::V6(address) => address.client_hash(&self.key, protocol, client.1),
+        }
     }
 
     /// A packet from an attached device, of which `linear` bytes are linear so far.
     pub(crate) fn receive(
         &mut self,
         bytes: &[u8],
+        linear: usize,
+        coverage: Coverage,
+        now: u32,
+    ) -> Verdict {
+        match bytes[0] >> 4 {
+            4 => self.receive_ip::<Ipv4Addr>(bytes, linear, coverage, now),
+            6 => self.receive_ip::<Ipv6Addr>(bytes, linear, coverage, now),
+            _ => Verdict::Ended(Counter::PassForeign),
+        }
+    }
+
+    fn receive_ip<A: Address>(
+        &mut self,
+        bytes: &[u8],
         mut linear: usize,
         coverage: Coverage,
         now: u32,
     ) -> Verdict {
-        let packet = loop {
-            match parse(&bytes[..linear], bytes.len()) {
-                Parsed::Packet(packet) => break packet,
-                Parsed::Need(need) => {
-                    assert!(linear < need && need <= bytes.len());
-                    linear = need;
+        let (packet, tried) = match A::parse_plain(&bytes[..linear], bytes.len()) {
+            Some(packet) => (packet, self.way),
+            None => loop {
+                match A::parse(&bytes[..linear], bytes.len()) {
+                    Parsed::Packet(packet) => break (packet, Direction::Request),
+                    Parsed::Need(need) => {
+                        assert!(linear < need && need <= bytes.len());
+                        linear = need;
+                    }
+                    Parsed::Icmp => return Verdict::Ended(Counter::PassForeign),
+                    Parsed::Pass(counter) => return Verdict::Ended(counter),
                 }
-                Parsed::Icmp => return Verdict::Ended(Counter::PassForeign),
-                Parsed::Pass(counter) => return Verdict::Ended(counter),
-            }
+            },
         };
-        let service = Service {
-            protocol: packet.protocol,
-            address: packet.destination,
-            port: packet.destination_port,
-        };
-        let decided = if self.tables.contains_key(&service) {
-            let head = &bytes[..usize::from(packet.header_len)];
-            self.request(service, &packet, head, now)
-                .map(|node| (Side::Destination, node.address, node.port))
-        } else {
-            self.reply(&packet, now)
-                .map(|service| (Side::Source, service.address, service.port))
-        };
-        match decided {
+        match self.decide(&packet, bytes, tried, now) {
             Err(counter) => Verdict::Ended(counter),
-            Ok((side, address, port)) => {
-                let mut bytes = bytes.to_vec();
-                let head = &mut bytes[..usize::from(packet.rewrite_len)];
-                assert!(translate(head, &packet, side, address, port, coverage));
-                Verdict::Sent(bytes)
-            }
+            Ok((route, way)) => send(&route, way, &packet, bytes, coverage),
         }
     }
 
-    /// The node for a request.
-    fn request(
+    /// The route of a packet and the way that it goes there; at first that is looked for which was
+    /// right for the last packet.
+    fn decide<A: Address>(
         &mut self,
-        service: Service,
-        packet: &Packet,
-        head: &[u8],
+        packet: &Packet<A>,
+        bytes: &[u8],
+        tried: Direction,
         now: u32,
-    ) -> Result<Node, Counter> {
-        let (protocol, flags) = (packet.protocol, packet.tcp_flags);
-        let client = (packet.source, packet.source_port);
-        let hash = self.hash(protocol, client);
-        let bucket = self.buckets.entry(hash).or_default();
-        let table = self.tables.get_mut(&service).unwrap();
+    ) -> Result<(Route, Direction), Counter> {
+        let ends = Ends::of(packet);
+        for way in [tried, opposite(tried)] {
+            let Some((hash, at)) = self.find(&ends, way) else {
+                continue;
+            };
+            if way != tried {
+                self.way = way;
+            }
+            return match self.use_route(hash, at, packet, way, now) {
+                Some(route) => Ok((route, way)),
+                None => self.miss(packet, &ends, bytes, now),
+            };
+        }
+        self.miss(packet, &ends, bytes, now)
+    }
 
-        let at = bucket
-            .iter()
-            .position(|route| (route.service, route.client) == (service, client));
-        if let Some(at) = at {
-            let route = &mut bucket[at];
-            match on_request(&table.view(route), protocol, flags, now, &table.timeouts) {
-                OnRequest::Use { tracker } => {
-                    route.used(tracker, now);
-                    return Ok(route.node);
-                }
+    /// Where the route of a packet is, if it goes that way.
+    fn find(&self, ends: &Ends, way: Direction) -> Option<(u32, usize)> {
+        let client = match way {
+            Direction::Request => ends.from,
+            Direction::Reply => ends.to,
+        };
+        let hash = self.hash(ends.protocol, client);
+        let mut bucket = self.buckets.get(&hash)?.iter();
+        Some((hash, bucket.position(|route| route.is_for(ends, way))?))
+    }
+
+    /// Uses a route, if it is still good.
+    fn use_route<A: Address>(
+        &mut self,
+        hash: u32,
+        at: usize,
+        packet: &Packet<A>,
+        way: Direction,
+        now: u32,
+    ) -> Option<Route> {
+        let (protocol, flags) = (packet.protocol, packet.tcp_flags);
+        let bucket = self.buckets.get_mut(&hash).unwrap();
+        let route = &mut bucket[at];
+        let table = self.tables.get_mut(&route.service).unwrap();
+        let view = table.view(route);
+        if let Some(tracker) = in_use(&view, way, flags, now, HZ) {
+            route.tracker = tracker.to_bits();
+            return Some(route.clone());
+        }
+        let timeout_of = |state| table.timeouts.of(state);
+        let tracker = match way {
+            Direction::Request => match on_request(&view, protocol, flags, now, timeout_of) {
+                OnRequest::Use { tracker } => tracker,
                 OnRequest::Replace => {
                     let route = bucket.swap_remove(at);
                     table.backend(route.node).unwrap().routes -= 1;
                     self.count -= 1;
+                    return None;
                 }
-            }
-        }
+            },
+            Direction::Reply => match on_reply(&view, protocol, flags, now, timeout_of) {
+                OnReply::Use { tracker } => tracker,
+                OnReply::Ignore => return None,
+            },
+        };
+        route.used(tracker, now);
+        Some(route.clone())
+    }
 
-        match on_miss(protocol, flags) {
-            OnMiss::Pass(counter) => return Err(counter),
-            OnMiss::Schedule => {}
+    /// A packet without a route: of a new client, of nobody, or too late.
+    fn miss<A: Address>(
+        &mut self,
+        packet: &Packet<A>,
+        ends: &Ends,
+        bytes: &[u8],
+        now: u32,
+    ) -> Result<(Route, Direction), Counter> {
+        check_ends(packet)?;
+        let (protocol, flags) = (packet.protocol, packet.tcp_flags);
+        let service = Service {
+            protocol,
+            address: ends.to.0,
+            port: ends.to.1,
+        };
+        if !self.tables.contains_key(&service) {
+            return Err(if self.is_node(protocol, ends.from) {
+                Counter::DropStaleReply
+            } else {
+                Counter::PassNoService
+            });
         }
-        if !header_checksum_ok(head, packet) {
+        if let OnMiss::Pass(counter) = on_miss(protocol, flags) {
+            return Err(counter);
+        }
+        let head = &bytes[..usize::from(packet.header_len)];
+        if !A::header_is_intact(head, packet) {
             return Err(Counter::PassMalformed);
         }
         if self.count >= self.limit {
             return Err(Counter::DropTableFull);
         }
+        let table = self.tables.get_mut(&service).unwrap();
         let index = next(&mut table.slots).ok_or(Counter::DropNoBackend)?;
         let mut backends = table.backends.iter_mut();
         let backend = backends.find(|backend| backend.index == index).unwrap();
         backend.routes += 1;
         self.count += 1;
-        bucket.push(Route {
+        let route = Route {
             service,
-            client,
+            client: ends.from,
             node: backend.node,
+            method: backend.method,
             index,
-            tracker: Tracker::begin(protocol, flags).to_bits(),
+            tracker: Tracker::begin(protocol, backend.method == Method::Dr).to_bits(),
             last_used: now,
-        });
-        Ok(backend.node)
-    }
-
-    /// The service that a reply comes from, as far as its client can see.
-    fn reply(&mut self, packet: &Packet, now: u32) -> Result<Service, Counter> {
-        let client = (packet.destination, packet.destination_port);
-        let node = Node {
-            address: packet.source,
-            port: packet.source_port,
         };
-        let hash = self.hash(packet.protocol, client);
-        let bucket = self.buckets.entry(hash).or_default();
-        let route = bucket
-            .iter_mut()
-            .find(|route| (route.client, route.node) == (client, node))
-            .ok_or(Counter::PassNoService)?;
-        let table = &self.tables[&route.service];
-        let view = table.view(route);
-        match on_reply(
-            &view,
-            packet.protocol,
-            packet.tcp_flags,
-            now,
-            &table.timeouts,
-        ) {
-            OnReply::Ignore => Err(Counter::PassNoService),
-            OnReply::Use { tracker } => {
-                route.used(tracker, now);
-                Ok(route.service)
-            }
-        }
+        let hash = self.hash(protocol, ends.from);
+        self.buckets.entry(hash).or_default().push(route.clone());
+        Ok((route, Direction::Request))
     }
 
-    /// Deletes the routes that are over; returns how many.
-    pub(crate) fn sweep(&mut self, now: u32) -> usize {
-        self.delete_routes(|table, route| sweep(&table.view(route), now, &table.timeouts))
-    }
-
-    fn delete_routes(&mut self, over: impl Fn(&Table, &Route) -> bool) -> usize {
-        let before = self.count;
-        for bucket in self.buckets.values_mut() {
-            bucket.retain(|route| {
-                let table = self.tables.get_mut(&route.service).unwrap();
-                let over = over(table, route);
-                if over {
-                    table.backend(route.node).unwrap().routes -= 1;
-                    self.count -= 1;
-                }
-                !over
-            });
-        }
-        before - self.count
-    }
-
-    /// Applies one operation; returns how many routes that deleted.
-    pub(crate) fn commit(&mut self, op: &Op) -> Result<usize, Reason> {
-        match change(op)? {
-            Change::ServiceAdd {
-                service, timeouts, ..
-            } => {
-                if self.tables.contains_key(&service) {
-                    return Err(Reason::ServiceExists);
-                }
-                let table = Table {
-                    timeouts: Timeouts::from_seconds(&timeouts, HZ),
-                    backends: Vec::new(),
-                    slots: Vec::new(),
-                    next_index: 0,
-                };
-                self.tables.insert(service, table);
-            }
-            Change::ServiceSet {
-                service, timeouts, ..
-            } => {
-                self.table(service)?.timeouts = Timeouts::from_seconds(&timeouts, HZ);
-            }
-            Change::ServiceDel { service } => {
-                self.table(service)?;
-                let deleted = self.delete_routes(|_, route| route.service == service);
-                self.tables.remove(&service);
-                return Ok(deleted);
-            }
-            Change::BackendAdd {
-                service,
-                backend,
-                weight,
-            } => {
-                let table = self.table(service)?;
-                if table.backend(backend).is_ok() {
-                    return Err(Reason::BackendExists);
-                }
-                table.backends.push(Backend {
-                    node: backend,
-                    weight,
-                    failed: false,
-                    index: table.next_index,
-                    routes: 0,
-                });
-                table.next_index += 1;
-                table.reschedule();
-            }
-            Change::BackendSet {
-                service,
-                backend,
-                weight,
-            } => {
-                let table = self.table(service)?;
-                table.backend(backend)?.weight = weight;
-                table.reschedule();
-            }
-            Change::BackendDel { service, backend } => {
-                self.table(service)?.backend(backend)?;
-                let deleted = self
-                    .delete_routes(|_, route| (route.service, route.node) == (service, backend));
-                let table = self.table(service)?;
-                table.backends.retain(|other| other.node != backend);
-                table.reschedule();
-                return Ok(deleted);
-            }
-            Change::BackendFail { service, backend } => {
-                self.mark(service, backend, true)?;
-                return Ok(self.delete_routes(|table, route| !table.view(route).live));
-            }
-            Change::BackendRestore { service, backend } => self.mark(service, backend, false)?,
-            Change::LimitSet { limit } => self.limit = limit.try_into().unwrap(),
-            Change::DeviceAttach { .. } | Change::DeviceDetach { .. } => {}
-        }
-        Ok(0)
-    }
-
-    fn table(&mut self, service: Service) -> Result<&mut Table, Reason> {
-        self.tables.get_mut(&service).ok_or(Reason::NoSuchService)
-    }
-
-    fn mark(
-        &mut self,
-        service: Option<Service>,
-        pattern: NodePattern,
-        failed: bool,
-    ) -> Result<(), Reason> {
-        let mut found = false;
-        for (name, table) in &mut self.tables {
-            if service.is_some_and(|service| service != *name) {
-                continue;
-            }
-            for backend in &mut table.backends {
-                if pattern.matches(&backend.node) {
-                    backend.failed = failed;
-                    found = true;
-                }
-            }
-            table.reschedule();
-        }
-        found.then_some(()).ok_or(Reason::NoSuchBackend)
+    /// Whether a node that packets are translated for answers from there.
+    fn is_node(&self, protocol: Protocol, (address, port): Client) -> bool {
+        let node = Node { address, port };
+        let mut tables = self.tables.iter();
+        tables.any(|(service, table)| {
+            let is_it = |backend: &crate::table::Backend| {
+                backend.node == node && backend.method == Method::Nat
+            };
+            service.protocol == protocol && table.backends.iter().any(is_it)
+        })
     }
 }
 
-impl Route {
-    fn used(&mut self, tracker: Tracker, now: u32) {
-        if tracker.to_bits() != self.tracker || stamp_due(now, self.last_used, HZ) {
-            self.tracker = tracker.to_bits();
-            self.last_used = now;
-        }
+/// Sends a packet by its route.
+fn send<A: Address>(
+    route: &Route,
+    way: Direction,
+    packet: &Packet<A>,
+    bytes: &[u8],
+    coverage: Coverage,
+) -> Verdict {
+    if route.method == Method::Dr {
+        return Verdict::AsIs((way == Direction::Request).then_some(route.node));
     }
+    let service = of((route.service.address, route.service.port));
+    let translation = Translation::<A>::new(service, of((route.node.address, route.node.port)));
+    let side = match way {
+        Direction::Request => Side::Destination,
+        Direction::Reply => Side::Source,
+    };
+    let mut bytes = bytes.to_vec();
+    let head = &mut bytes[..usize::from(packet.rewrite_len)];
+    assert!(A::translate(head, packet, side, &translation, coverage));
+    Verdict::Sent(bytes)
 }

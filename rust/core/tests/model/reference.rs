@@ -7,13 +7,14 @@
 //! clients, and the choices together must follow the weights.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use crate::connection::{Phase, RefRoute};
+use crate::connection::{odd, RefRoute};
 
 /// (protocol, address, port).
-pub(crate) type ServiceKey = (u8, u32, u16);
+pub(crate) type ServiceKey = (u8, IpAddr, u16);
 /// (address, port).
-pub(crate) type Endpoint = (u32, u16);
+pub(crate) type Endpoint = (IpAddr, u16);
 
 /// A request or a reply, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -24,15 +25,24 @@ pub(crate) struct Seen {
     pub(crate) flags: u8,
 }
 
+/// A node that packets are sent to: translated, or as they are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) node: Endpoint,
+    pub(crate) direct: bool,
+}
+
 /// What must become of a packet.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Expected {
-    /// Sent to this destination, on a route that is in this state then.
-    To(Endpoint, &'static str),
+    /// Sent to this node, on a route that is in this state then.
+    To(Target, &'static str),
     /// Sent to one of these, and the choice told to [`Reference::chosen`].
-    ToOneOf(Vec<Endpoint>),
+    ToOneOf(Vec<Target>),
     /// Sent with this source.
     From(Endpoint),
+    /// Sent on as it is: the node answered for itself.
+    Onward,
     /// Not sent, and counted by this name.
     Ended(&'static str),
 }
@@ -40,6 +50,7 @@ pub(crate) enum Expected {
 #[derive(Clone, Debug)]
 struct RefNode {
     at: Endpoint,
+    direct: bool,
     weight: u32,
     failed: bool,
 }
@@ -52,13 +63,19 @@ struct RefService {
     choices: Vec<Endpoint>,
 }
 
+impl RefNode {
+    fn target(&self) -> Target {
+        Target {
+            node: self.at,
+            direct: self.direct,
+        }
+    }
+}
+
 impl RefService {
-    fn eligible(&self) -> Vec<(Endpoint, u32)> {
-        let eligible = self
-            .nodes
-            .iter()
-            .filter(|node| node.weight > 0 && !node.failed);
-        eligible.map(|node| (node.at, node.weight)).collect()
+    fn eligible(&self) -> impl Iterator<Item = &RefNode> {
+        let nodes = self.nodes.iter();
+        nodes.filter(|node| node.weight > 0 && !node.failed)
     }
 }
 
@@ -67,6 +84,8 @@ impl RefService {
 pub(crate) struct Judged {
     /// Clients that left a node in maintenance between two connections.
     pub(crate) moved_on: u64,
+    /// Those of them that left one which answered them itself.
+    pub(crate) moved_on_direct: u64,
     /// Whole cycles that were compared.
     pub(crate) cycles: u64,
     /// Farthest that any node was from its share, in clients.
@@ -114,10 +133,31 @@ impl Reference {
     pub(crate) fn packet(&mut self, seen: Seen, now: u64) -> Expected {
         let service = (seen.protocol, seen.to.0, seen.to.1);
         if self.services.contains_key(&service) {
-            self.request(service, seen, now)
-        } else {
-            self.reply(seen, now)
+            return self.request(service, seen, now);
         }
+        if let Some(expected) = self.reply(seen, now) {
+            return expected;
+        }
+        if let Some(ended) = odd(seen) {
+            return Expected::Ended(ended);
+        }
+        // A node's own address is not for the client to see.
+        let nodes = self
+            .services
+            .iter()
+            .filter(|(key, _)| key.0 == seen.protocol);
+        let mut nodes = nodes.flat_map(|(_, service)| &service.nodes);
+        if nodes.any(|node| !node.direct && node.at == seen.from) {
+            return Expected::Ended("drop_stale_reply");
+        }
+        Expected::Ended("pass_no_service")
+    }
+
+    /// Whether the node answers clients of the service itself; `false` when it is not there.
+    pub(crate) fn is_direct(&self, service: &ServiceKey, at: Endpoint) -> bool {
+        let service = self.services.get(service);
+        let mut nodes = service.into_iter().flat_map(|service| &service.nodes);
+        nodes.any(|node| node.at == at && node.direct)
     }
 
     fn request(&mut self, service: ServiceKey, seen: Seen, now: u64) -> Expected {
@@ -134,14 +174,18 @@ impl Reference {
                 // A node in maintenance keeps what is in service and gets nothing new.
                 if !route.ended() {
                     route.used(true, 0, now, self.second);
-                    return Expected::To(route.node, route.state());
+                    return Expected::To(route.target(), route.state());
                 }
-                self.routes.remove(&key);
                 self.judged.moved_on += 1;
+                self.judged.moved_on_direct += u64::from(route.direct);
+                self.routes.remove(&key);
             } else {
                 route.used(true, seen.flags, now, self.second);
-                return Expected::To(route.node, route.state());
+                return Expected::To(route.target(), route.state());
             }
+        }
+        if let Some(ended) = odd(seen) {
+            return Expected::Ended(ended);
         }
         if !begins {
             return Expected::Ended("pass_no_route");
@@ -150,41 +194,47 @@ impl Reference {
             return Expected::Ended("drop_table_full");
         }
         let eligible = self.services[&service].eligible();
-        if eligible.is_empty() {
+        let targets: Vec<Target> = eligible.map(RefNode::target).collect();
+        if targets.is_empty() {
             return Expected::Ended("drop_no_backend");
         }
-        Expected::ToOneOf(eligible.into_iter().map(|(node, _)| node).collect())
+        Expected::ToOneOf(targets)
     }
 
-    fn reply(&mut self, seen: Seen, now: u64) -> Expected {
-        let found = self.routes.iter().find(|(key, route)| {
-            key.0 .0 == seen.protocol && key.1 == seen.to && route.node == seen.from
-        });
-        let Some((&key, _)) = found else {
-            return Expected::Ended("pass_no_service");
-        };
+    /// `None`: it is no reply of a route.
+    fn reply(&mut self, seen: Seen, now: u64) -> Option<Expected> {
+        let mut routes = self.routes.iter();
+        let (&key, _) = routes.find(|(key, route)| {
+            let from = if route.direct {
+                (key.0 .1, key.0 .2)
+            } else {
+                route.node
+            };
+            key.0 .0 == seen.protocol && key.1 == seen.to && from == seen.from
+        })?;
         if self.end_of(&key) <= now {
-            return Expected::Ended("pass_no_service");
+            return None;
         }
         let route = self.routes.get_mut(&key).unwrap();
         route.used(false, seen.flags, now, self.second);
-        Expected::From((key.0 .1, key.0 .2))
+        Some(if route.direct {
+            Expected::Onward
+        } else {
+            Expected::From((key.0 .1, key.0 .2))
+        })
     }
 
     /// A new client was given a node: remembers the route and judges the distribution (F2).
-    pub(crate) fn chosen(&mut self, seen: Seen, node: Endpoint, now: u64) {
+    pub(crate) fn chosen(&mut self, seen: Seen, target: Target, now: u64) {
         let name = (seen.protocol, seen.to.0, seen.to.1);
-        let route = RefRoute {
-            node,
-            phase: (seen.protocol == 6).then_some(Phase::Opening),
-            reset: false,
-            last_used: now,
-        };
+        let Target { node, direct } = target;
+        let route = RefRoute::new(node, direct, seen.protocol == 6, now);
         assert!(self.routes.insert((name, seen.from), route).is_none());
 
         let service = self.services.get_mut(&name).unwrap();
         service.choices.push(node);
         let eligible = service.eligible();
+        let eligible: Vec<_> = eligible.map(|node| (node.at, node.weight)).collect();
         let cycle: u32 = eligible.iter().map(|(_, weight)| weight).sum();
         let count = |choices: &[Endpoint], node| choices.iter().filter(|&&at| at == node).count();
         for &(node, weight) in &eligible {
@@ -245,7 +295,18 @@ impl Reference {
         Some(self.remove_routes(|key, _| key.0 == name))
     }
 
-    pub(crate) fn add_node(&mut self, name: ServiceKey, at: Endpoint, weight: u32) -> bool {
+    /// Adds a node; `false` when it is there or cannot be one.
+    pub(crate) fn add_node(
+        &mut self,
+        name: ServiceKey,
+        at: Endpoint,
+        weight: u32,
+        direct: bool,
+    ) -> bool {
+        let other_family = at.0.is_ipv4() != name.1.is_ipv4();
+        if other_family || direct && at.1 != name.2 {
+            return false;
+        }
         let Some(service) = self.services.get_mut(&name) else {
             return false;
         };
@@ -253,6 +314,7 @@ impl Reference {
         if new {
             service.nodes.push(RefNode {
                 at,
+                direct,
                 weight,
                 failed: false,
             });
@@ -287,7 +349,7 @@ impl Reference {
     pub(crate) fn mark(
         &mut self,
         name: Option<ServiceKey>,
-        (address, port): (u32, Option<u16>),
+        (address, port): (IpAddr, Option<u16>),
         failed: bool,
     ) -> Option<usize> {
         let meant = |other: ServiceKey, at: Endpoint| {

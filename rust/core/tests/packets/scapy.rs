@@ -2,10 +2,13 @@
 
 //! Translation against scapy: replays the packets that `make_packets.py` wrote.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use fep_core::packet::{header_checksum_ok, parse, Parsed};
-use fep_core::rewrite::{translate, Coverage, Side};
+use fep_core::address::Address;
+use fep_core::packet::Parsed;
+use fep_core::rewrite::{Coverage, Side, Translation};
+
+use crate::any::of;
 
 const PACKETS: &str = include_str!("../data/packets.txt");
 
@@ -33,25 +36,46 @@ fn replay(line: &str) -> &str {
         "partial" => Coverage::Partial,
         other => panic!("{other}"),
     };
-    let address = u32::from(address.parse::<Ipv4Addr>().unwrap());
-
-    let mut packet_bytes = bytes(input);
-    let Parsed::Packet(packet) = parse(&packet_bytes, packet_bytes.len()) else {
-        panic!("{name}: not parsed");
-    };
-    assert!(header_checksum_ok(&packet_bytes, &packet), "{name}");
-    let port = port.parse().unwrap();
-    assert!(translate(
-        &mut packet_bytes,
-        &packet,
-        side,
-        address,
-        port,
-        coverage
-    ));
-    assert_eq!(packet_bytes, bytes(expected), "{name}");
-    assert!(header_checksum_ok(&packet_bytes, &packet), "{name}");
+    let address: IpAddr = address.parse().unwrap();
+    let to = (side, address, port.parse().unwrap());
+    let mut packet = bytes(input);
+    match address {
+        IpAddr::V4(_) => translate::<Ipv4Addr>(name, &mut packet, to, coverage),
+        IpAddr::V6(_) => translate::<Ipv6Addr>(name, &mut packet, to, coverage),
+    }
+    assert_eq!(packet, bytes(expected), "{name}");
     name
+}
+
+/// Translates a packet, or an error about one.
+fn translate<A: Address>(
+    name: &str,
+    bytes: &mut [u8],
+    (side, address, port): (Side, IpAddr, u16),
+    coverage: Coverage,
+) {
+    let to: (A, u16) = (of(address), port);
+    match A::parse(bytes, bytes.len()) {
+        Parsed::Packet(packet) => {
+            assert!(!name.starts_with("icmp"), "{name}");
+            assert!(A::header_is_intact(bytes, &packet), "{name}");
+            let translation = match side {
+                Side::Source => Translation::new(to, (packet.source, packet.source_port)),
+                Side::Destination => {
+                    Translation::new((packet.destination, packet.destination_port), to)
+                }
+            };
+            let done = A::translate(bytes, &packet, side, &translation, coverage);
+            assert!(done && A::header_is_intact(bytes, &packet), "{name}");
+        }
+        Parsed::Icmp => {
+            assert!(name.starts_with("icmp"), "{name}");
+            let error = A::parse_error(bytes, bytes.len()).unwrap();
+            let done = A::translate_error(bytes, &error, side, to.0, to.1, coverage);
+            assert!(done, "{name}");
+        }
+        other => panic!("{name}: {other:?}"),
+    }
 }
 
 #[test]
@@ -62,12 +86,18 @@ fn packets_made_by_scapy() {
         .map(replay)
         .collect();
     // An empty or cut file is no success.
-    assert!(names.len() > 250, "{}", names.len());
+    assert!(names.len() > 700, "{}", names.len());
     for kind in [
         "tcp/rr/syn/partial",
         "udp/full/absent",
         "udp/after/ffff",
         "tcp/after/0000",
+        "tcp6/hop/syn/partial",
+        "udp6/all/absent",
+        "udp6/after/ffff",
+        "tcp6/after/0000",
+        "icmp/unreachable/udp",
+        "icmp6/too-big/tcp/all/partial",
     ] {
         assert!(names.iter().any(|name| name.starts_with(kind)), "no {kind}");
     }

@@ -2,14 +2,18 @@
 
 //! Translation against packets built from scratch, byte for byte.
 
-use fep_core::packet::{parse, Packet, Parsed};
-use fep_core::rewrite::{translate, Coverage, Side};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use fep_core::address::Address;
+use fep_core::packet::{Packet, Parsed};
+use fep_core::rewrite::{Coverage, Side, Translation};
 use proptest::prelude::*;
 
+use crate::any::{any_case, of};
 use crate::wire::{Sum, Wire};
 
-fn packet(bytes: &[u8]) -> Packet {
-    match parse(bytes, bytes.len()) {
+fn packet<A: Address>(bytes: &[u8]) -> Packet<A> {
+    match A::parse(bytes, bytes.len()) {
         Parsed::Packet(packet) => packet,
         other => panic!("{other:?}"),
     }
@@ -22,8 +26,17 @@ fn coverage(sum: Sum) -> Coverage {
     }
 }
 
+/// The translation of that end of the packet.
+fn translation<A: Address>(wire: &Wire, side: Side, address: IpAddr, port: u16) -> Translation<A> {
+    let to = (of(address), port);
+    match side {
+        Side::Source => Translation::new(to, (of(wire.source), wire.source_port)),
+        Side::Destination => Translation::new((of(wire.destination), wire.destination_port), to),
+    }
+}
+
 /// The packet that the translation ought to give.
-fn translated(wire: &Wire, side: Side, address: u32, port: u16) -> Wire {
+fn translated(wire: &Wire, side: Side, address: IpAddr, port: u16) -> Wire {
     let mut wire = wire.clone();
     wire.ttl -= 1;
     match side {
@@ -33,130 +46,98 @@ fn translated(wire: &Wire, side: Side, address: u32, port: u16) -> Wire {
     wire
 }
 
-/// Translates, compares with the packet built from scratch, and returns the transport checksum.
-fn check(wire: &Wire, side: Side, address: u32, port: u16) -> u16 {
-    let before = wire.bytes();
-    let packet = packet(&before);
-    let mut bytes = before.clone();
-    let coverage = coverage(wire.sum);
-    assert!(translate(
-        &mut bytes, &packet, side, address, port, coverage
-    ));
-    assert_eq!(
-        bytes,
-        translated(wire, side, address, port).bytes(),
-        "{wire:?}"
-    );
-
-    // The linear part alone gives the same.
-    let mut head = before[..usize::from(packet.rewrite_len)].to_vec();
-    assert!(translate(&mut head, &packet, side, address, port, coverage));
-    assert_eq!(head, bytes[..head.len()]);
-
-    let at = usize::from(packet.header_len) + if wire.protocol == 6 { 16 } else { 6 };
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-prop_compose! {
-    fn any_wire()(
-        tcp in any::<bool>(),
-        source in 0x0100_0000u32..0x7f00_0000,
-        destination in 0x0100_0000u32..0xe000_0000,
-        ports in prop::array::uniform2(1u16..),
-        ttl in 2u8..,
-        id in any::<u16>(),
-        (dont_fragment, flags) in any::<(bool, u8)>(),
-        ip_words in 0..=10usize,
-        tcp_options in (0..=10usize).prop_flat_map(|n| prop::collection::vec(any::<u8>(), n * 4)),
-        payload in prop::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(255)], 0..64),
-        sum in prop_oneof![Just(Sum::Full), Just(Sum::Partial), Just(Sum::Absent)],
-    ) -> Wire {
-        Wire {
-            protocol: if tcp { 6 } else { 17 },
-            source,
-            destination,
-            source_port: ports[0],
-            destination_port: ports[1],
-            ttl,
-            id,
-            dont_fragment,
-            flags,
-            ip_options: vec![1; ip_words * 4],
-            tcp_options: if tcp { tcp_options } else { Vec::new() },
-            payload,
-            sum: if tcp && sum == Sum::Absent { Sum::Full } else { sum },
-        }
+/// Translates the bytes of that packet, or what was made of them.
+fn translate(
+    bytes: &mut [u8],
+    wire: &Wire,
+    (side, address, port): (Side, IpAddr, u16),
+    coverage: Coverage,
+) -> bool {
+    fn of_family<A: Address>(
+        bytes: &mut [u8],
+        wire: &Wire,
+        (side, address, port): (Side, IpAddr, u16),
+        coverage: Coverage,
+    ) -> bool {
+        let packet: Packet<A> = packet(&wire.bytes());
+        let translation = translation(wire, side, address, port);
+        A::translate(bytes, &packet, side, &translation, coverage)
+    }
+    match wire.source {
+        IpAddr::V4(_) => of_family::<Ipv4Addr>(bytes, wire, (side, address, port), coverage),
+        IpAddr::V6(_) => of_family::<Ipv6Addr>(bytes, wire, (side, address, port), coverage),
     }
 }
 
-fn any_side() -> impl Strategy<Value = Side> {
-    prop_oneof![Just(Side::Source), Just(Side::Destination)]
+/// Where the transport checksum is.
+fn checksum_at(wire: &Wire) -> usize {
+    wire.header_len() + if wire.protocol == 6 { 16 } else { 6 }
 }
 
-/// Anything, and the values at which words and sums change their nature.
-fn any_address() -> impl Strategy<Value = u32> {
-    prop_oneof![
-        any::<u32>(),
-        prop::sample::select(vec![
-            0,
-            1,
-            0xffff,
-            0x1_0000,
-            0xffff_0000,
-            0xffff_ffff,
-            0x0a00_0001
-        ])
-    ]
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Translates, compares with the packet built from scratch, and returns the transport checksum.
+fn check(wire: &Wire, side: Side, address: IpAddr, port: u16) -> u16 {
+    let before = wire.bytes();
+    let mut bytes = before.clone();
+    let to = (side, address, port);
+    assert!(translate(&mut bytes, wire, to, coverage(wire.sum)));
+    let expected = translated(wire, side, address, port).bytes();
+    assert_eq!(bytes, expected, "{wire:?}");
+
+    // The linear part alone gives the same.
+    let transport = if wire.protocol == 6 { 20 } else { 8 };
+    let mut head = before[..wire.header_len() + transport].to_vec();
+    assert!(translate(&mut head, wire, to, coverage(wire.sum)));
+    assert_eq!(head, bytes[..head.len()]);
+
+    word(&bytes, checksum_at(wire))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn equals_a_packet_built_from_scratch(
-        wire in any_wire(), side in any_side(), address in any_address(), port in any::<u16>(),
-    ) {
+    fn equals_a_packet_built_from_scratch((wire, side, address, port) in any_case()) {
         check(&wire, side, address, port);
     }
 
     #[test]
-    fn there_and_back(
-        wire in any_wire(), side in any_side(), address in any_address(), port in any::<u16>(),
-    ) {
-        let before = wire.bytes();
-        let packet = packet(&before);
+    fn there_and_back((wire, side, address, port) in any_case()) {
         let (old_address, old_port) = match side {
-            Side::Source => (packet.source, packet.source_port),
-            Side::Destination => (packet.destination, packet.destination_port),
+            Side::Source => (wire.source, wire.source_port),
+            Side::Destination => (wire.destination, wire.destination_port),
         };
-        let mut bytes = before;
-        prop_assert!(translate(&mut bytes, &packet, side, address, port, coverage(wire.sum)));
-        prop_assert!(translate(&mut bytes, &packet, side, old_address, old_port, coverage(wire.sum)));
+        let there = translated(&wire, side, address, port);
+        let mut bytes = wire.bytes();
+        let coverage = coverage(wire.sum);
+        prop_assert!(translate(&mut bytes, &wire, (side, address, port), coverage));
+        prop_assert!(translate(&mut bytes, &there, (side, old_address, old_port), coverage));
         let aged = Wire { ttl: wire.ttl - 2, ..wire };
         prop_assert_eq!(bytes, aged.bytes());
     }
 
+    /// The header's checksum, where there is one, and the transport's.
     #[test]
     fn a_wrong_checksum_stays_wrong(
-        wire in any_wire(), side in any_side(), address in any_address(), port in any::<u16>(),
-        error in 1..0xffffu16,
+        (wire, side, address, port) in any_case(), error in 1..0xffffu16, header in any::<bool>(),
     ) {
         let right = translated(&wire, side, address, port).bytes();
-        let mut bytes = wire.bytes();
-        let packet = packet(&bytes);
-        let damage = |bytes: &mut [u8]| {
-            let header = u16::from_be_bytes([bytes[10], bytes[11]]);
-            // Not a multiple of 0xffff away in either direction.
-            bytes[10..12].copy_from_slice(&(header ^ error).to_be_bytes());
-        };
-        damage(&mut bytes);
-        prop_assert!(translate(&mut bytes, &packet, side, address, port, coverage(wire.sum)));
-        // 0 and 0xffff are both zero in one's complement.
-        let header = u16::from_be_bytes([bytes[10], bytes[11]]) % 0xffff;
-        let good = u16::from_be_bytes([right[10], right[11]]) % 0xffff;
         let before = wire.bytes();
-        let old = u16::from_be_bytes([before[10], before[11]]);
-        prop_assert_eq!(header == good, (old ^ error) % 0xffff == old % 0xffff);
+        let at = if header && wire.source.is_ipv4() { 10 } else { checksum_at(&wire) };
+        // Not a multiple of 0xffff away in either direction.
+        let damaged = word(&before, at) ^ error;
+        if at > 10 && (wire.sum == Sum::Absent || damaged == 0) {
+            return Ok(());
+        }
+        let mut bytes = before.clone();
+        bytes[at..at + 2].copy_from_slice(&damaged.to_be_bytes());
+        prop_assert!(translate(&mut bytes, &wire, (side, address, port), coverage(wire.sum)));
+        // 0 and 0xffff are both zero in one's complement.
+        let good = word(&right, at) % 0xffff == word(&bytes, at) % 0xffff;
+        prop_assert_eq!(good, damaged % 0xffff == word(&before, at) % 0xffff);
     }
 
     /// Whatever the fields of `Packet` say, a translation does not panic, and one that is refused
@@ -164,56 +145,65 @@ proptest! {
     #[test]
     fn fields_that_do_not_fit(
         mut bytes in prop::collection::vec(any::<u8>(), 0..100),
-        wire in any_wire(), side in any_side(), header_len in any::<u16>(), rewrite_len in 0..120u16,
+        (wire, side, address, port) in any_case(), header_len in any::<u16>(), rewrite_len in 0..120u16,
     ) {
-        let honest = packet(&wire.bytes());
-        let header_len = header_len % 90;
-        let packet = Packet { header_len, rewrite_len, ..honest };
+        fn check<A: Address>(
+            bytes: &mut [u8], wire: &Wire, lens: (u16, u16), (side, address, port): (Side, IpAddr, u16),
+        ) -> bool {
+            let (header_len, rewrite_len) = lens;
+            let packet: Packet<A> = Packet { header_len, rewrite_len, ..packet(&wire.bytes()) };
+            let translation = translation(wire, side, address, port);
+            A::translate(bytes, &packet, side, &translation, Coverage::Full)
+        }
         let before = bytes.clone();
-        if !translate(&mut bytes, &packet, side, 1, 2, Coverage::Full) {
+        let lens = (header_len % 90, rewrite_len);
+        let to = (side, address, port);
+        let done = match wire.source {
+            IpAddr::V4(_) => check::<Ipv4Addr>(&mut bytes, &wire, lens, to),
+            IpAddr::V6(_) => check::<Ipv6Addr>(&mut bytes, &wire, lens, to),
+        };
+        if !done {
             prop_assert_eq!(bytes, before);
         }
     }
 }
 
+/// A packet of each family and protocol, with an address to translate to.
+fn examples() -> [(Wire, IpAddr); 4] {
+    let (v4, v6) = ("10.1.2.3".parse().unwrap(), "fd00::1:2:3".parse().unwrap());
+    [
+        (Wire::new(6), v4),
+        (Wire::new(17), v4),
+        (Wire::new6(6), v6),
+        (Wire::new6(17), v6),
+    ]
+}
+
 #[test]
 fn refused_translations_change_nothing() {
-    for protocol in [6, 17] {
+    for (wire, address) in examples() {
         let wire = Wire {
             payload: vec![1, 2, 3],
             ip_options: vec![1; 4],
-            ..Wire::new(protocol)
+            extensions: vec![(60, vec![1, 4, 0, 0, 0, 0])],
+            ..wire
         };
         let bytes = wire.bytes();
-        let packet = packet(&bytes);
-        for linear in 0..usize::from(packet.rewrite_len) {
+        let to = (Side::Source, address, 2);
+        let transport = if wire.protocol == 6 { 20 } else { 8 };
+        for linear in 0..wire.header_len() + transport {
             let mut head = bytes[..linear].to_vec();
-            assert!(!translate(
-                &mut head,
-                &packet,
-                Side::Source,
-                1,
-                2,
-                Coverage::Full
-            ));
+            assert!(!translate(&mut head, &wire, to, Coverage::Full));
             assert_eq!(head, bytes[..linear]);
         }
         let dead = Wire {
             ttl: 0,
             ..wire.clone()
-        }
-        .bytes();
-        let mut head = dead.clone();
-        assert!(!translate(
-            &mut head,
-            &packet,
-            Side::Source,
-            1,
-            2,
-            Coverage::Full
-        ));
-        assert_eq!(head, dead);
-        check(&Wire { ttl: 1, ..wire }, Side::Destination, 3, 4);
+        };
+        let mut head = dead.bytes();
+        assert!(!translate(&mut head, &wire, to, Coverage::Full));
+        assert_eq!(head, dead.bytes());
+        check(&Wire { ttl: 1, ..wire }, Side::Destination, address, 4);
     }
 }
 
@@ -221,14 +211,15 @@ fn refused_translations_change_nothing() {
 fn every_checksum_occurs() {
     // Over all ports the checksum takes every value but one: 0xffff for TCP and 0 for UDP are
     // never computed.
-    for (protocol, never) in [(6, 0xffff), (17, 0)] {
+    for (wire, address) in examples() {
+        let never = if wire.protocol == 6 { 0xffff } else { 0 };
         let wire = Wire {
             payload: vec![0xab],
-            ..Wire::new(protocol)
+            ..wire
         };
         let mut seen = vec![false; 0x1_0000];
         for port in 0..=u16::MAX {
-            seen[usize::from(check(&wire, Side::Destination, 0x0a01_0203, port))] = true;
+            seen[usize::from(check(&wire, Side::Destination, address, port))] = true;
         }
         let missing: Vec<usize> = (0..0x1_0000).filter(|&value| !seen[value]).collect();
         assert_eq!(missing, [never]);
@@ -238,6 +229,7 @@ fn every_checksum_occurs() {
 #[test]
 fn every_header_checksum_occurs() {
     // 0xffff is never computed: a header's sum is not 0.
+    let address = "11.12.13.14".parse().unwrap();
     let mut seen = vec![false; 0x1_0000];
     for id in 0..=u16::MAX {
         let wire = Wire {
@@ -245,20 +237,11 @@ fn every_header_checksum_occurs() {
             ..Wire::new(17)
         };
         let mut bytes = wire.bytes();
-        let packet = packet(&bytes);
-        assert!(translate(
-            &mut bytes,
-            &packet,
-            Side::Source,
-            0x0b0c_0d0e,
-            9,
-            Coverage::Full
-        ));
-        assert_eq!(
-            bytes,
-            translated(&wire, Side::Source, 0x0b0c_0d0e, 9).bytes()
-        );
-        seen[usize::from(u16::from_be_bytes([bytes[10], bytes[11]]))] = true;
+        let to = (Side::Source, address, 9);
+        assert!(translate(&mut bytes, &wire, to, Coverage::Full));
+        let expected = translated(&wire, Side::Source, address, 9).bytes();
+        assert_eq!(bytes, expected);
+        seen[usize::from(word(&bytes, 10))] = true;
     }
     let missing: Vec<usize> = (0..0x1_0000).filter(|&value| !seen[value]).collect();
     assert_eq!(missing, [0xffff]);
@@ -267,17 +250,30 @@ fn every_header_checksum_occurs() {
 #[test]
 fn a_partial_sum_of_zero_is_no_absent_checksum() {
     // The field holds no checksum yet, so 0 is a value like any other.
-    let mut bytes = Wire::new(17).bytes();
-    bytes[26..28].fill(0);
-    let packet = packet(&bytes);
-    let same = packet.destination;
-    assert!(translate(
-        &mut bytes,
-        &packet,
-        Side::Destination,
-        same + 1,
-        80,
-        Coverage::Partial
-    ));
-    assert_eq!(bytes[26..28], [0, 1]);
+    for (wire, one_more) in [
+        (Wire::new(17), "192.0.2.2"),
+        (Wire::new6(17), "2001:db8::202"),
+    ] {
+        let mut bytes = wire.bytes();
+        let at = checksum_at(&wire);
+        bytes[at..at + 2].fill(0);
+        let to = (Side::Destination, one_more.parse().unwrap(), 80);
+        assert!(translate(&mut bytes, &wire, to, Coverage::Partial));
+        assert_eq!(bytes[at..at + 2], [0, 1]);
+    }
+}
+
+#[test]
+fn an_absent_checksum_stays_absent() {
+    for (wire, address) in examples() {
+        if wire.protocol == 17 {
+            for port in 0..=u16::MAX {
+                let wire = Wire {
+                    sum: Sum::Absent,
+                    ..wire.clone()
+                };
+                assert_eq!(check(&wire, Side::Source, address, port), 0);
+            }
+        }
+    }
 }
