@@ -274,7 +274,7 @@ impl Draft {
     /// Whether a node of any service has that protocol, address and port.
     fn is_node(&self, node: &Service) -> bool {
         let hash = service_hash(&self.key, node);
-        let was = self.base.is_node(node.protocol, node.address, node.port);
+        let was = self.base.is_node(node);
         let added = |at: u32| self.added.get(at as usize) == Some(node);
         if !was && self.by_added.find(hash, added).is_none() {
             return false;

@@ -19,6 +19,7 @@ use fep_core::{
     packet::{Packet, Parsed, Protocol, TcpFlags, HEADERS_MAX},
     rewrite::Coverage,
     tcp::Direction,
+    validate::Service,
 };
 use fep_net::{
     nf::Ingress,
@@ -86,6 +87,18 @@ fn header_is_intact<A: Kind>(skb: &RxSkb<'_>, packet: &Packet<A>) -> bool {
 const REQUESTS: bool = false;
 const REPLIES: bool = true;
 
+/// Whose packet this is, if it goes that way.
+#[inline(always)]
+fn client<A: Kind>(packet: &Packet<A>, way: Way) -> A::Client {
+    match way {
+        Way::In => packet.source.client(packet.protocol, packet.source_port),
+        Way::Out => {
+            let port = packet.destination_port;
+            packet.destination.client(packet.protocol, port)
+        }
+    }
+}
+
 /// The direction of packets that go this way.
 #[inline(always)]
 const fn direction(way: Way) -> Direction {
@@ -120,8 +133,8 @@ impl NetState {
         Verdict::Consumed(skb.drop_packet())
     }
 
-    /// The fast path: a plain, ordinary packet of a route that is in use, to be translated. What is
-    /// otherwise, anywhere before the first change, leaves it all to [`Self::receive_any`].
+    /// The fast path: a plain, ordinary packet of a route that is in use. What is otherwise, anywhere
+    /// before the first change, leaves it all to [`Self::receive_any`].
     #[inline(always)]
     fn receive_ip<'a, A: Kind>(
         &self,
@@ -147,42 +160,42 @@ impl NetState {
     ) -> Verdict<'a> {
         let way = if OUT { Way::Out } else { Way::In };
         let Some(packet) = A::parse_plain(skb.head(), skb.len()) else {
-            return self.receive_any::<A>(cx, skb, device, Some(way));
+            return self.receive_any::<A>(cx, skb, device, way, None);
         };
-        let Some(route) = self.find(cx, &packet, way) else {
-            return self.receive_any::<A>(cx, skb, device, None);
+        let client = client(&packet, way);
+        let hash = A::hash_of(client, &self.hash_key);
+        let Some(route) = self.find(cx, &packet, way, client, hash) else {
+            return self.receive_any::<A>(cx, skb, device, way, Some(hash));
         };
         let now = ticks();
         let view = route.view();
         let flags = packet.tcp_flags;
         let tracker = in_use(&view, direction(way), flags, now, TICKS_PER_SECOND);
-        let ordinary = skb.arrival().is_ordinary() && packet.ttl > 1;
-        let (Some(tracker), true, false) = (tracker, ordinary, route.backend.is_direct()) else {
-            return self.receive_any::<A>(cx, skb, device, Some(way));
+        let direct = route.backend.is_direct();
+        let (Some(tracker), true) = (tracker, direct || packet.ttl > 1) else {
+            return self.receive_any::<A>(cx, skb, device, way, None);
         };
         // CAST: Widening on every machine that Linux runs on.
         let len = packet.total_len as usize;
         let Some(exit) = Exit::of(cx, route, way).filter(|exit| len <= exit.mtu()) else {
-            return self.receive_any::<A>(cx, skb, device, Some(way));
+            return self.receive_any::<A>(cx, skb, device, way, None);
         };
         let mut skb = match skb.into_ordinary(packet.rewrite_len) {
             Ok(skb) => skb,
-            Err(skb) => return self.receive_any::<A>(cx, skb, device, Some(way)),
+            Err(skb) => return self.receive_any::<A>(cx, skb, device, way, None),
         };
         route.track(&view, tracker);
         let translation = &route.backend.translation;
+        let translate =
+            |head: &mut _| A::translate(head, &packet, side(way), translation, Coverage::Full);
         let sent = if skb.trim(len).is_err() {
             Err((skb.drop_packet(), Counter::DropNoMemory))
-        } else if !A::translate(
-            skb.head_mut(),
-            &packet,
-            side(way),
-            translation,
-            Coverage::Full,
-        ) {
-            Err((skb.drop_packet(), Counter::DropNoMemory))
-        } else {
+        } else if direct && exit.goes_back(&skb) {
+            Err((skb.drop_packet(), Counter::DropLoop))
+        } else if direct || translate(skb.head_mut()) {
             exit.send(cx, skb, Fit::Fits)
+        } else {
+            Err((skb.drop_packet(), Counter::DropNoMemory))
         };
         match sent {
             Ok(consumed) => {
@@ -193,17 +206,20 @@ impl NetState {
         }
     }
 
-    /// Any packet. `way`: what was right for the device's last packet, or `None` when no route was
-    /// found there.
+    /// Any packet. `way` is what was right for the device's last packet; `tried` is the hash of the
+    /// client if no route was found that way.
     #[inline(never)]
     fn receive_any<'a, A: Kind>(
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
         device: u64,
-        way: Option<Way>,
+        way: Way,
+        tried: Option<u32>,
     ) -> Verdict<'a> {
-        let packet = match A::parse(skb.head(), skb.len()) {
+        let plain = A::parse_plain(skb.head(), skb.len());
+        let parsed = plain.map_or_else(|| A::parse(skb.head(), skb.len()), Parsed::Packet);
+        let packet = match parsed {
             Parsed::Packet(packet) => packet,
             Parsed::Pass(counter) => return self.pass(cx, skb, counter),
             Parsed::Icmp => return self.icmp::<A>(cx, skb),
@@ -213,23 +229,19 @@ impl NetState {
                 Err(counter) => return self.pass(cx, skb, counter),
             },
         };
-        self.filter(cx, skb, &packet, device, way)
+        self.filter(cx, skb, &packet, device, way, tried)
     }
 
-    /// Finds the packet's route, if it goes that way.
+    /// Finds the packet's route, if it goes that way and so is of `client`, whose hash is `hash`.
     #[inline(always)]
     fn find<'a, A: Kind>(
         &'a self,
         cx: &'a RxContext<'_>,
         packet: &Packet<A>,
         way: Way,
+        client: A::Client,
+        hash: u32,
     ) -> Option<&'a Route<A>> {
-        let (address, port) = match way {
-            Way::In => (packet.source, packet.source_port),
-            Way::Out => (packet.destination, packet.destination_port),
-        };
-        let client = address.client(packet.protocol, port);
-        let hash = A::hash_of(client, &self.hash_key);
         A::table(&self.routes).find(cx, hash, |route| match way {
             Way::In => route.is_request(client, packet),
             Way::Out => route.is_reply(client, packet),
@@ -238,32 +250,41 @@ impl NetState {
 
     /// Finds the packet's route in either direction, at first in that of `way`. No packet can go both
     /// ways: that would be one from a client with an address of this host.
+    #[inline(always)]
     fn filter<'a, A: Kind>(
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
         packet: &Packet<A>,
         device: u64,
-        way: Option<Way>,
+        way: Way,
+        tried: Option<u32>,
     ) -> Verdict<'a> {
-        let [replies, ..] = self.counters.local(cx);
-        let tried = if replies.get() & device == 0 {
-            Way::In
-        } else {
-            Way::Out
-        };
-        if let Some(way) = way {
-            if let Some(route) = self.find(cx, packet, way) {
-                return self.use_route(cx, skb, packet, route, way);
+        let hash = match tried {
+            Some(hash) => hash,
+            None => {
+                let client = client(packet, way);
+                let hash = A::hash_of(client, &self.hash_key);
+                if let Some(route) = self.find(cx, packet, way, client, hash) {
+                    return self.use_route(cx, skb, packet, route, way);
+                }
+                hash
             }
-        }
-        let other = match tried {
+        };
+        let other = match way {
             Way::In => Way::Out,
             Way::Out => Way::In,
         };
-        let Some(route) = self.find(cx, packet, other) else {
-            return self.miss(cx, skb, packet, ticks());
+        let client = client(packet, other);
+        let other_hash = A::hash_of(client, &self.hash_key);
+        let Some(route) = self.find(cx, packet, other, client, other_hash) else {
+            let hash = match way {
+                Way::In => hash,
+                Way::Out => other_hash,
+            };
+            return self.miss(cx, skb, packet, hash, ticks());
         };
+        let [replies, ..] = self.counters.local(cx);
         match other {
             Way::In => replies.set(replies.get() & !device),
             Way::Out => replies.set(replies.get() | device),
@@ -286,7 +307,10 @@ impl NetState {
         match in_use(&view, direction(way), flags, now, TICKS_PER_SECOND) {
             Some(tracker) => route.track(&view, tracker),
             None if self.revive(cx, packet.protocol, packet.tcp_flags, route, way, now) => {}
-            None => return self.miss(cx, skb, packet, now),
+            None => {
+                let hash = A::hash_of(client(packet, Way::In), &self.hash_key);
+                return self.miss(cx, skb, packet, hash, now);
+            }
         }
         self.forward(cx, skb, packet, route, way)
     }
@@ -323,26 +347,35 @@ impl NetState {
         true
     }
 
-    /// A packet without a route: of a new client, of nobody, or too late.
+    /// A packet without a route: of a new client, of nobody, or too late. `hash` is that of its sender.
     #[inline(never)]
     fn miss<'a, A: Kind>(
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
         packet: &Packet<A>,
+        hash: u32,
         now: u32,
     ) -> Verdict<'a> {
         if let Err(counter) = check_ends(packet) {
             return self.pass(cx, skb, counter);
         }
         let snapshot = self.snapshot.read(cx);
-        let (protocol, port) = (packet.protocol, packet.destination_port);
-        let Some(service) = snapshot.service(protocol, packet.destination.into(), port) else {
+        let protocol = packet.protocol;
+        let to = Service {
+            protocol,
+            address: packet.destination.into(),
+            port: packet.destination_port,
+        };
+        let Some(service) = snapshot.service(&to) else {
+            let from = Service {
+                protocol,
+                address: packet.source.into(),
+                port: packet.source_port,
+            };
             // A node's reply whose route has ended must not reach the client with the node's own
             // address (F5). What a node answers to this host itself is none of that.
-            if snapshot.is_node(protocol, packet.source.into(), packet.source_port)
-                && !cx.net().has_address(packet.destination)
-            {
+            if snapshot.answers_from(&from) && !cx.net().has_address(packet.destination) {
                 return self.drop_packet(cx, skb, Counter::DropStaleReply);
             }
             return self.pass(cx, skb, Counter::PassNoService);
@@ -369,7 +402,7 @@ impl NetState {
                 |skb| reject::<A>(cx, skb, header_len, IcmpError::TimeExceeded),
             ));
         }
-        match self.allocate(cx, packet, service, now) {
+        match self.allocate(cx, packet, service, hash, now) {
             Ok(route) => self.forward(cx, skb, packet, route, Way::In),
             Err(counter) => {
                 service.shared.count(cx, counter);
@@ -385,14 +418,14 @@ impl NetState {
         cx: &'a RxContext<'_>,
         packet: &Packet<A>,
         service: &ServiceVersion,
+        hash: u32,
         now: u32,
     ) -> Result<&'a Route<A>, Counter> {
-        let client = packet.source.client(packet.protocol, packet.source_port);
-        let hash = A::hash_of(client, &self.hash_key);
+        let client = client(packet, Way::In);
         let table = A::table(&self.routes);
-        // Of both families together. Both count before they ask, so they cannot both overlook the
-        // other's last one.
-        let others = || self.routes.len().saturating_sub(table.len());
+        // Of both families together. Both count themselves before they ask for the others, so two CPUs
+        // cannot both overlook the other's last one.
+        let others = || A::others(&self.routes);
         let inserted = table.find_or_insert(
             cx,
             hash,

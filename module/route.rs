@@ -51,6 +51,9 @@ pub(crate) trait Kind: Address + Family {
     /// The family's part of the allocated-route table.
     fn table(tables: &Tables) -> &Table<Route<Self>>;
 
+    /// Routes of the other family.
+    fn others(tables: &Tables) -> u32;
+
     /// The back-end node, if it is of this family.
     fn backend(backend: &AnyBackend) -> Option<&Arc<Backend<Self>>>;
 }
@@ -108,6 +111,10 @@ impl Kind for Ipv4Addr {
         &tables.four
     }
 
+    fn others(tables: &Tables) -> u32 {
+        tables.six.len()
+    }
+
     fn backend(backend: &AnyBackend) -> Option<&Arc<Backend<Self>>> {
         match backend {
             AnyBackend::V4(backend) => Some(backend),
@@ -124,6 +131,10 @@ impl Kind for Ipv6Addr {
     #[inline(always)]
     fn table(tables: &Tables) -> &Table<Route<Self>> {
         &tables.six
+    }
+
+    fn others(tables: &Tables) -> u32 {
+        tables.four.len()
     }
 
     fn backend(backend: &AnyBackend) -> Option<&Arc<Backend<Self>>> {

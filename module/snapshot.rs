@@ -10,7 +10,7 @@ use crate::{
     node::{AnyBackend, ServiceShared},
 };
 use core::net::IpAddr;
-use fep_core::{address::Address, hash::HashKey, packet::Protocol, validate::Service, wrr};
+use fep_core::{hash::HashKey, validate::Service, wrr};
 use fep_net::rx::RxContext;
 use fep_uapi::{Method, Scheduler, TIMEOUTS};
 use kernel::{prelude::*, sync::Arc};
@@ -99,6 +99,14 @@ pub(crate) enum Choice<'a> {
     Refused,
 }
 
+/// A node of any service.
+struct KnownNode {
+    id: Service,
+    /// Whether it answers with an address of its own, in some service: one that is reached directly
+    /// answers with the service's.
+    translated: bool,
+}
+
 /// A configuration.
 pub(crate) struct Snapshot {
     /// Grows with every commit.
@@ -108,17 +116,30 @@ pub(crate) struct Snapshot {
     /// In the order of their serials.
     pub(crate) services: KVVec<Arc<ServiceVersion>>,
     by_service: Index,
-    /// Nodes of all services that packets are translated for, by protocol, address and port.
-    nodes: KVVec<Service>,
+    /// Nodes of all services, by protocol, address and port.
+    nodes: KVVec<KnownNode>,
     by_node: Index,
 }
 
 /// Hash of a service, or of a node with its protocol.
+///
+/// Who looks up does not choose what is in the table, so it need not stand up to more than somebody who
+/// knows nothing of the key: a universal hash does.
 pub(crate) fn service_hash(key: &HashKey, service: &Service) -> u32 {
-    match service.address {
-        IpAddr::V4(address) => address.client_hash(key, service.protocol, service.port),
-        IpAddr::V6(address) => address.client_hash(key, service.protocol, service.port),
-    }
+    let [a, b] = key.0;
+    let end = u64::from(service.port) << 8 | u64::from(service.protocol.number());
+    let (upper, lower) = match service.address {
+        IpAddr::V4(address) => (0, u64::from(address.to_bits())),
+        // CAST: The two halves are meant.
+        IpAddr::V6(address) => ((address.to_bits() >> 64) as u64, address.to_bits() as u64),
+    };
+    let mix = |word: u64, key: u64| {
+        let product = u128::from(word ^ key).wrapping_mul(u128::from(key | 1));
+        // CAST: The two halves are meant.
+        (product >> 64) as u64 ^ product as u64
+    };
+    // CAST: The lower half is meant.
+    mix(mix(mix(upper, a) ^ lower, b) ^ end, a.rotate_left(32) ^ b) as u32
 }
 
 impl Snapshot {
@@ -140,26 +161,26 @@ impl Snapshot {
             members = members.saturating_add(service.members.len());
         }
         let mut by_node = Index::with_capacity(members)?;
-        let mut nodes: KVVec<Service> = KVVec::with_capacity(members, GFP_KERNEL_ACCOUNT)?;
+        let mut nodes: KVVec<KnownNode> = KVVec::with_capacity(members, GFP_KERNEL_ACCOUNT)?;
         for service in services.iter() {
             for info in service.members.iter().map(|member| member.backend.info()) {
-                // A node that is reached directly answers with the service's address.
-                if info.method == Method::Dr {
-                    continue;
-                }
-                let node = Service {
+                let id = Service {
                     protocol: service.shared.id.protocol,
                     address: info.node.address,
                     port: info.node.port,
                 };
-                let hash = service_hash(&key, &node);
-                if by_node
-                    .find(hash, |at| nodes.get(at as usize) == Some(&node))
-                    .is_none()
-                {
-                    // CAST: No more nodes than `SERVICES_MAX * BACKENDS_MAX`, which is 2^28.
-                    by_node.insert(hash, nodes.len() as u32, |_| false);
-                    nodes.push(node, GFP_KERNEL_ACCOUNT)?;
+                let translated = info.method == Method::Nat;
+                let hash = service_hash(&key, &id);
+                let known = by_node.find(hash, |at| {
+                    nodes.get(at as usize).is_some_and(|node| node.id == id)
+                });
+                match known.and_then(|at| nodes.get_mut(at as usize)) {
+                    Some(node) => node.translated |= translated,
+                    None => {
+                        // CAST: No more nodes than `SERVICES_MAX * BACKENDS_MAX`, which is 2^28.
+                        by_node.insert(hash, nodes.len() as u32, |_| false);
+                        nodes.push(KnownNode { id, translated }, GFP_KERNEL_ACCOUNT)?;
+                    }
                 }
             }
         }
@@ -177,37 +198,31 @@ impl Snapshot {
     }
 
     /// The service at an address. Any context.
-    pub(crate) fn service(
-        &self,
-        protocol: Protocol,
-        address: IpAddr,
-        port: u16,
-    ) -> Option<&ServiceVersion> {
-        let id = Service {
-            protocol,
-            address,
-            port,
-        };
-        let at = self.by_service.find(service_hash(&self.key, &id), |at| {
-            self.services
-                .get(at as usize)
-                .is_some_and(|service| service.shared.id == id)
+    pub(crate) fn service(&self, id: &Service) -> Option<&ServiceVersion> {
+        let at = self.by_service.find(service_hash(&self.key, id), |at| {
+            let service = self.services.get(at as usize);
+            service.is_some_and(|service| service.shared.id == *id)
         })?;
         self.services.get(at as usize).map(|service| &**service)
     }
 
+    /// Whether a back-end node of any service is there. Any context.
+    pub(crate) fn is_node(&self, id: &Service) -> bool {
+        self.node(id).is_some()
+    }
+
     /// Whether a back-end node of any service answers from there, with an address of its own. Any
     /// context.
-    pub(crate) fn is_node(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
-        let node = Service {
-            protocol,
-            address,
-            port,
-        };
-        self.by_node
-            .find(service_hash(&self.key, &node), |at| {
-                self.nodes.get(at as usize) == Some(&node)
-            })
-            .is_some()
+    pub(crate) fn answers_from(&self, id: &Service) -> bool {
+        self.node(id).is_some_and(|node| node.translated)
+    }
+
+    fn node(&self, id: &Service) -> Option<&KnownNode> {
+        let at = self.by_node.find(service_hash(&self.key, id), |at| {
+            self.nodes
+                .get(at as usize)
+                .is_some_and(|node| node.id == *id)
+        })?;
+        self.nodes.get(at as usize)
     }
 }

@@ -213,14 +213,12 @@ impl NetState {
             let part = u32::MAX / SWEEP_RUNS;
             (first, first.checked_add(part).unwrap_or(u32::MAX))
         };
-        let end = walk(table, first, last, |route| {
-            let seen = route.seen();
-            let over = seen.is_over(ticks());
-            if over {
-                self.route_ended(&seen);
-            }
-            !over
-        });
+        let end = table.sweep(
+            first,
+            last,
+            |route| route.seen().is_over(ticks()),
+            |route| self.route_ended(&route.seen()),
+        );
         at.set(end.wrapping_add(1));
         table.tidy();
     }

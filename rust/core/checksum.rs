@@ -27,6 +27,21 @@ pub(crate) const fn add(a: u16, b: u16) -> u16 {
     sum.wrapping_add(carry as u16)
 }
 
+/// The folded, not inverted sum of a header of whole 32-bit words, at most 256 KiB.
+#[inline]
+pub(crate) fn sum_words(header: &[u8]) -> u16 {
+    let words = header.chunks_exact(4);
+    // OVERFLOW: 65536 times 32 bits at most.
+    let sum = words.fold(0u64, |sum, word| match *word {
+        [a, b, c, d] => sum.wrapping_add(u64::from(u32::from_ne_bytes([a, b, c, d]))),
+        _ => sum,
+    });
+    // OVERFLOW: the halves of 48 bits, then of 33 bits. CAST: the lower 32 bits are meant.
+    let sum = (sum & 0xffff_ffff).wrapping_add(sum >> 32);
+    let sum = (sum & 0xffff_ffff).wrapping_add(sum >> 32);
+    fold(sum as u32)
+}
+
 /// The folded, not inverted sum of `bytes`, which are at most 128 KiB; an odd last byte is padded
 /// with a zero (RFC 1071, 4.1).
 #[inline]

@@ -94,7 +94,7 @@ impl Address for Ipv4Addr {
     /// damaged packet became.
     fn header_is_intact(head: &[u8], packet: &Packet<Self>) -> bool {
         let header = head.get(..usize::from(packet.header_len));
-        header.is_some_and(|header| !header.is_empty() && checksum::sum(header) == 0xffff)
+        header.is_some_and(|header| checksum::sum_words(header) == 0xffff)
     }
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <net/addrconf.h>
 #include <net/dst.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
@@ -29,7 +30,16 @@ struct dst_entry *fep_helper_ipv6_route_output(struct net *net, const struct in6
 /* dst_check() and dst_mtu() of a cached route: 0 when it is no longer valid. */
 notrace unsigned int fep_helper_ipv6_route_mtu(struct dst_entry *dst, u32 cookie)
 {
-	return dst_check(dst, cookie) ? dst_mtu(dst) : 0;
+	const struct inet6_dev *idev;
+	unsigned int mtu;
+
+	if (!dst_check(dst, cookie))
+		return 0;
+	mtu = dst_metric_raw(dst, RTAX_MTU);
+	idev = __in6_dev_get(dst_dev_rcu(dst));
+	if (unlikely(mtu || !idev || dst->lwtstate))
+		return dst_mtu(dst);
+	return READ_ONCE(idev->cnf.mtu6);
 }
 
 static noinline int fep_helper_ipv6_forward_slow(struct sk_buff *skb, struct dst_entry *dst,

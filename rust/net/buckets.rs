@@ -181,6 +181,23 @@ impl<E: Entry> Buckets<E> {
         hash | 1u32.wrapping_shl(self.shift).wrapping_sub(1)
     }
 
+    /// Whether `f` holds of any node of a bucket.
+    ///
+    /// # Safety
+    ///
+    /// The RCU read side is locked.
+    pub(crate) unsafe fn any(&self, hash: u32, f: impl Fn(&E) -> bool) -> bool {
+        let mut link = self.head(hash).map_or(null_mut(), Word::get);
+        // SAFETY: Nodes are freed a grace period after they were taken out.
+        while let Some(node) = unsafe { link.as_ref() } {
+            if f(&node.entry) {
+                return true;
+            }
+            link = node.next.get();
+        }
+        false
+    }
+
     /// Calls `f` with every node whose hash is among `first..=last`, a range of whole buckets or part
     /// of one; the lock is held. `f` says whether the node stays. What goes is freed later. Returns
     /// how many went.

@@ -362,6 +362,48 @@ impl<E: Entry> Table<E> {
         self.forget(removed.unwrap_or(0))
     }
 
+    /// Takes out every entry with a hash among `first..=last`, or behind that in the last stretch, that
+    /// is `over`, and tells `removed` of it. Looks without a lock, and takes it only where something
+    /// goes. Returns the last hash that was looked at. Process context; gives way.
+    pub fn sweep(
+        &self,
+        first: u32,
+        last: u32,
+        over: impl Fn(&E) -> bool,
+        mut removed: impl FnMut(&E),
+    ) -> u32 {
+        /// Buckets that are looked at before others may run.
+        const AT_ONCE: u32 = 256;
+        let mut at = first;
+        loop {
+            let guard = kernel::sync::rcu::read_lock();
+            // SAFETY: The RCU read side is locked.
+            let Some(buckets) = (unsafe { self.buckets() }) else {
+                return u32::MAX;
+            };
+            let moving = !buckets.next.get().is_null();
+            for _ in 0..AT_ONCE {
+                let end = buckets.last(at);
+                // SAFETY: As above.
+                if moving || unsafe { buckets.any(at, &over) } {
+                    self.retain(at, end, |entry| {
+                        let goes = over(entry);
+                        if goes {
+                            removed(entry);
+                        }
+                        !goes
+                    });
+                }
+                match end.checked_add(1) {
+                    Some(next) if end < last => at = next,
+                    _ => return end,
+                }
+            }
+            drop(guard);
+            give_way();
+        }
+    }
+
     fn forget(&self, removed: u32) -> u32 {
         if removed != 0 {
             // CAST: No more entries than `i32::MAX`.
@@ -445,17 +487,25 @@ impl<E: Entry> Table<E> {
         let Some(locks) = self.locks() else {
             return;
         };
+        /// Chains that are moved with the lock held: few, so that packets do not wait for long.
+        const AT_ONCE: u32 = 16;
         let mut hash = 0u32;
         loop {
-            let _ = locks.with_bh(hash, || old.move_chain(hash, new));
-            let last = old.last(hash);
-            let Some(next) = last.checked_add(1) else {
-                return;
-            };
-            hash = next;
-            if last >> old.shift & 0xff == 0 {
-                give_way();
+            // As many as have one lock, at the most.
+            let chains = old.count().wrapping_shr(LOCK_BITS).clamp(1, AT_ONCE);
+            let last = locks.with_bh(hash, || {
+                let mut last = hash;
+                for _ in 0..chains {
+                    old.move_chain(last, new);
+                    last = old.last(last).wrapping_add(1);
+                }
+                last
+            });
+            match last {
+                Some(next) if next != 0 => hash = next,
+                _ => return,
             }
+            give_way();
         }
     }
 }
