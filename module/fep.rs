@@ -7,12 +7,14 @@
 
 #![forbid(unsafe_code)]
 
+mod allocate;
 mod commit;
 mod compat;
 mod control;
 mod draft;
 mod dump;
 mod exit;
+mod forward;
 mod hook;
 mod icmp;
 mod index;

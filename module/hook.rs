@@ -6,27 +6,23 @@
 //! sleeps. A packet is parsed, finds its route, and leaves translated; or it goes on untouched.
 
 use crate::{
-    exit::{covered, side, Exit, Sent},
+    exit::{side, Exit},
     node::{add, Way},
     route::{Kind, Route},
-    snapshot::{Choice, ServiceVersion},
     state::NetState,
 };
 use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
-    address::check_ends,
-    flow::{in_use, on_miss, on_reply, on_request, OnMiss, OnReply, OnRequest},
+    flow::{in_use, on_reply, on_request, OnReply, OnRequest},
     packet::{Packet, Parsed, Protocol, TcpFlags, HEADERS_MAX},
     rewrite::Coverage,
     tcp::Direction,
-    validate::Service,
 };
 use fep_net::{
     nf::Ingress,
-    route::{reject, Fit, IcmpError},
+    route::Fit,
     rx::RxContext,
-    skb::{OwnedSkb, RxSkb, Verdict},
-    table::{InsertError, Inserted},
+    skb::{RxSkb, Verdict},
     time::{ticks, TICKS_PER_SECOND},
 };
 use fep_uapi::Counter;
@@ -70,26 +66,13 @@ fn parse_scattered<A: Kind>(
     }
 }
 
-/// Whether the IP header's checksum is right: no route is made for a damaged packet.
-fn header_is_intact<A: Kind>(skb: &RxSkb<'_>, packet: &Packet<A>) -> bool {
-    let mut buffer = [0u8; HEADERS_MAX];
-    let len = usize::from(packet.header_len);
-    if skb.head().len() >= len {
-        return A::header_is_intact(skb.head(), packet);
-    }
-    buffer
-        .get_mut(..len)
-        .and_then(|buffer| skb.copy_head(buffer))
-        .is_some_and(|head| A::header_is_intact(head, packet))
-}
-
 /// The two kinds of [`NetState::receive_way`].
 const REQUESTS: bool = false;
 const REPLIES: bool = true;
 
 /// Whose packet this is, if it goes that way.
 #[inline(always)]
-fn client<A: Kind>(packet: &Packet<A>, way: Way) -> A::Client {
+pub(crate) fn client<A: Kind>(packet: &Packet<A>, way: Way) -> A::Client {
     match way {
         Way::In => packet.source.client(packet.protocol, packet.source_port),
         Way::Out => {
@@ -128,7 +111,12 @@ impl NetState {
         Verdict::Pass(skb)
     }
 
-    fn drop_packet<'a>(&self, cx: &RxContext<'_>, skb: RxSkb<'a>, counter: Counter) -> Verdict<'a> {
+    pub(crate) fn drop_packet<'a>(
+        &self,
+        cx: &RxContext<'_>,
+        skb: RxSkb<'a>,
+        counter: Counter,
+    ) -> Verdict<'a> {
         self.count(cx, counter, 1);
         Verdict::Consumed(skb.drop_packet())
     }
@@ -347,253 +335,11 @@ impl NetState {
         true
     }
 
-    /// A packet without a route: of a new client, of nobody, or too late. `hash` is that of its sender.
-    #[inline(never)]
-    fn miss<'a, A: Kind>(
-        &self,
-        cx: &'a RxContext<'_>,
-        skb: RxSkb<'a>,
-        packet: &Packet<A>,
-        hash: u32,
-        now: u32,
-    ) -> Verdict<'a> {
-        if let Err(counter) = check_ends(packet) {
-            return self.pass(cx, skb, counter);
-        }
-        let snapshot = self.snapshot.read(cx);
-        let protocol = packet.protocol;
-        let to = Service {
-            protocol,
-            address: packet.destination.into(),
-            port: packet.destination_port,
-        };
-        let Some(service) = snapshot.service(&to) else {
-            let from = Service {
-                protocol,
-                address: packet.source.into(),
-                port: packet.source_port,
-            };
-            // A node's reply whose route has ended must not reach the client with the node's own
-            // address (F5). What a node answers to this host itself is none of that.
-            if snapshot.answers_from(&from) && !cx.net().has_address(packet.destination) {
-                return self.drop_packet(cx, skb, Counter::DropStaleReply);
-            }
-            return self.pass(cx, skb, Counter::PassNoService);
-        };
-        if let OnMiss::Pass(counter) = on_miss(protocol, packet.tcp_flags) {
-            service.shared.count(cx, counter);
-            return self.pass(cx, skb, counter);
-        }
-        if !header_is_intact(&skb, packet) {
-            return self.pass(cx, skb, Counter::PassMalformed);
-        }
-        // A client that claims to be this host would capture the replies to the host's own
-        // connections with nodes. The host's stack drops such martians.
-        if !cx.net().is_foreign_host(packet.source) {
-            return self.pass(cx, skb, Counter::PassForeign);
-        }
-        if packet.ttl <= 1 {
-            // Nothing that goes no further makes a route.
-            service.shared.count(cx, Counter::DropTtl);
-            self.count(cx, Counter::DropTtl, 1);
-            let header_len = usize::from(packet.header_len);
-            return Verdict::Consumed(skb.into_owned().map_or_else(
-                |consumed| consumed,
-                |skb| reject::<A>(cx, skb, header_len, IcmpError::TimeExceeded),
-            ));
-        }
-        match self.allocate(cx, packet, service, hash, now) {
-            Ok(route) => self.forward(cx, skb, packet, route, Way::In),
-            Err(counter) => {
-                service.shared.count(cx, counter);
-                self.drop_packet(cx, skb, counter)
-            }
-        }
-    }
-
-    /// Allocates a route for a new client (F3). Of two CPUs that try at once, one makes it and the
-    /// other uses it.
-    fn allocate<'a, A: Kind>(
-        &'a self,
-        cx: &'a RxContext<'_>,
-        packet: &Packet<A>,
-        service: &ServiceVersion,
-        hash: u32,
-        now: u32,
-    ) -> Result<&'a Route<A>, Counter> {
-        let client = client(packet, Way::In);
-        let table = A::table(&self.routes);
-        // Of both families together. Both count themselves before they ask for the others, so two CPUs
-        // cannot both overlook the other's last one.
-        let others = || A::others(&self.routes);
-        let inserted = table.find_or_insert(
-            cx,
-            hash,
-            |count| count.saturating_add(others()) <= self.limit.get(),
-            |route| route.is_request(client, packet) && route.is_live(),
-            |chain| {
-                let choice = service.schedule(cx, |member| {
-                    let backend = A::backend(&member.backend);
-                    backend.is_some_and(|backend| {
-                        !chain.any(|route| route.conflicts(client, backend) && route.is_live())
-                    })
-                });
-                match choice {
-                    Choice::Node(member) => {
-                        let backend = A::backend(&member.backend).ok_or(Counter::DropNoBackend)?;
-                        let generation = member.generation;
-                        Ok(Route::new(hash, packet, backend.clone(), generation, now))
-                    }
-                    Choice::None => Err(Counter::DropNoBackend),
-                    Choice::Refused => Err(Counter::DropReplyConflict),
-                }
-            },
-        );
-        match inserted {
-            Ok(Inserted::New(route)) => {
-                self.count(cx, Counter::RouteAllocated, 1);
-                route.backend.count_connection(cx);
-                route.backend.info.route_added();
-                Ok(route)
-            }
-            Ok(Inserted::Existing(route)) => Ok(route),
-            Err(InsertError::Full) => Err(Counter::DropTableFull),
-            Err(InsertError::NoMemory) => Err(Counter::DropNoMemory),
-            Err(InsertError::Refused(counter)) => Err(counter),
-        }
-    }
-
     /// Takes out a route that is over.
     #[cold]
     fn remove<A: Kind>(&self, cx: &RxContext<'_>, route: &Route<A>) {
         if A::table(&self.routes).remove(cx, route) {
             self.route_ended(&route.seen());
         }
-    }
-
-    /// Sends a packet by its route, translated where the node's method is that.
-    fn forward<'a, A: Kind>(
-        &self,
-        cx: &'a RxContext<'_>,
-        skb: RxSkb<'a>,
-        packet: &Packet<A>,
-        route: &Route<A>,
-        way: Way,
-    ) -> Verdict<'a> {
-        let sent = match skb.into_owned() {
-            Ok(skb) if route.backend.is_direct() => self.send_as_is(cx, skb, packet, route, way),
-            Ok(skb) => self.translate_and_send(cx, skb, packet, route, way),
-            Err(consumed) => Err((consumed, Counter::DropNoMemory)),
-        };
-        match sent {
-            Ok(consumed) => Verdict::Consumed(consumed),
-            Err((consumed, counter)) => self.count_drop(cx, consumed, counter, route),
-        }
-    }
-
-    #[cold]
-    fn count_drop<'a, A: Kind>(
-        &self,
-        cx: &RxContext<'_>,
-        consumed: fep_net::skb::Consumed,
-        counter: Counter,
-        route: &Route<A>,
-    ) -> Verdict<'a> {
-        self.count(cx, counter, 1);
-        route.backend.info.service.count(cx, counter);
-        Verdict::Consumed(consumed)
-    }
-
-    fn translate_and_send<'a, A: Kind>(
-        &self,
-        cx: &'a RxContext<'_>,
-        mut skb: OwnedSkb<'a>,
-        packet: &Packet<A>,
-        route: &Route<A>,
-        way: Way,
-    ) -> Sent {
-        let header_len = usize::from(packet.header_len);
-        if packet.ttl <= 1 {
-            let consumed = reject::<A>(cx, skb, header_len, IcmpError::TimeExceeded);
-            return Err((consumed, Counter::DropTtl));
-        }
-        // CAST: Widening on every machine that Linux runs on.
-        if skb.trim(packet.total_len as usize).is_err() {
-            return Err((skb.drop_packet(), Counter::DropNoMemory));
-        }
-        let Some(exit) = Exit::of(cx, route, way) else {
-            return Err((skb.drop_packet(), Counter::DropNoOutput));
-        };
-        let Ok(prepared) = skb.prepare(packet.rewrite_len, packet.header_len) else {
-            return Err((skb.drop_packet(), Counter::DropNoMemory));
-        };
-        let fit = exit.fit(&skb, packet.dont_fragment);
-        if let Fit::TooBig(mtu) = fit {
-            let consumed = reject::<A>(cx, skb, header_len, IcmpError::TooBig(mtu));
-            return Err((consumed, Counter::DropTooBig));
-        }
-        let len = skb.len();
-        let translation = &route.backend.translation;
-        let head = skb.head_mut();
-        if !A::translate(head, packet, side(way), translation, covered(prepared)) {
-            return Err((skb.drop_packet(), Counter::DropNoMemory));
-        }
-        let consumed = exit.send(cx, skb, fit)?;
-        self.count_sent(cx, route, way, prepared.gso_segments(), len);
-        Ok(consumed)
-    }
-
-    /// Direct routing: nothing of the packet changes but its link-layer header.
-    fn send_as_is<'a, A: Kind>(
-        &self,
-        cx: &'a RxContext<'_>,
-        mut skb: OwnedSkb<'a>,
-        packet: &Packet<A>,
-        route: &Route<A>,
-        way: Way,
-    ) -> Sent {
-        // CAST: Widening on every machine that Linux runs on.
-        if skb.trim(packet.total_len as usize).is_err() {
-            return Err((skb.drop_packet(), Counter::DropNoMemory));
-        }
-        let Some(exit) = Exit::of(cx, route, way) else {
-            return Err((skb.drop_packet(), Counter::DropNoOutput));
-        };
-        // The time to live stays, so it cannot end this.
-        if exit.goes_back(&skb) {
-            return Err((skb.drop_packet(), Counter::DropLoop));
-        }
-        let Ok(prepared) = skb.prepare(0, packet.header_len) else {
-            return Err((skb.drop_packet(), Counter::DropNoMemory));
-        };
-        let fit = exit.fit(&skb, packet.dont_fragment);
-        if let Fit::TooBig(mtu) = fit {
-            let header_len = usize::from(packet.header_len);
-            let consumed = reject::<A>(cx, skb, header_len, IcmpError::TooBig(mtu));
-            return Err((consumed, Counter::DropTooBig));
-        }
-        let len = skb.len();
-        let consumed = exit.send(cx, skb, fit)?;
-        self.count_sent(cx, route, way, prepared.gso_segments(), len);
-        Ok(consumed)
-    }
-
-    /// Counts a packet that was sent.
-    #[inline(always)]
-    fn count_sent<A: Kind>(
-        &self,
-        cx: &RxContext<'_>,
-        route: &Route<A>,
-        way: Way,
-        gso_segments: u32,
-        len: usize,
-    ) {
-        let segments = gso_segments.max(1);
-        let counter = match way {
-            Way::In => Counter::ForwardRequest,
-            Way::Out => Counter::ForwardReply,
-        };
-        self.count(cx, counter, segments);
-        route.backend.count_packet(cx, way, segments, len);
     }
 }

@@ -48,6 +48,7 @@ mod ipv4;
 mod ipv6;
 pub mod packet;
 pub mod rewrite;
+mod rewrite4;
 pub mod tcp;
 pub mod timeout;
 pub mod validate;

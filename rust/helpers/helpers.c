@@ -8,6 +8,8 @@
 #include "icmp.c"
 #include "ipv4.c"
 #include "ipv6.c"
+#include "neighbour4.c"
+#include "neighbour6.c"
 #include "net_namespace.c"
 #include "netdevice.c"
 #include "percpu.c"

@@ -38,14 +38,11 @@ void fep_helper_icmpv6_send(struct sk_buff *skb, u8 type, u8 code, u32 info);
 /* ipv4.c */
 struct dst_entry *fep_helper_ipv4_route_output(struct net *net, __be32 daddr, __be32 saddr);
 unsigned int fep_helper_ipv4_route_mtu(struct net *net, struct dst_entry *dst);
-int fep_helper_ipv4_forward(struct sk_buff *skb, struct dst_entry *dst, __be32 daddr);
 
 /* ipv6.c */
 struct dst_entry *fep_helper_ipv6_route_output(struct net *net, const struct in6_addr *daddr,
 					       const struct in6_addr *saddr, u32 *cookie);
 unsigned int fep_helper_ipv6_route_mtu(struct dst_entry *dst, u32 cookie);
-int fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_entry *dst,
-			    const struct in6_addr *daddr);
 
 /* Constants that bindgen cannot see. */
 static const u32 FEP_CONST_TICKS_PER_SECOND = HZ;
@@ -57,6 +54,13 @@ static const unsigned int FEP_CONST_STOLEN = NF_STOLEN;
 static const unsigned int FEP_CONST_NETDEV_INGRESS = NF_NETDEV_INGRESS;
 static const unsigned int FEP_CONST_PF_NETDEV = NFPROTO_NETDEV;
 static const unsigned long FEP_CONST_EVENT_UNREGISTER = NETDEV_UNREGISTER;
+
+/* neighbour4.c */
+int fep_helper_ipv4_forward(struct sk_buff *skb, struct dst_entry *dst, __be32 daddr);
+
+/* neighbour6.c */
+int fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_entry *dst,
+			    const struct in6_addr *daddr);
 
 /* net_namespace.c */
 struct net *fep_helper_current_net(void);

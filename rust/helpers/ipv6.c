@@ -4,8 +4,6 @@
 #include <net/dst.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
-#include <net/ndisc.h>
-#include <net/neighbour.h>
 
 /* An output route whose source address need not be one of ours. */
 struct dst_entry *fep_helper_ipv6_route_output(struct net *net, const struct in6_addr *daddr,
@@ -40,31 +38,4 @@ notrace unsigned int fep_helper_ipv6_route_mtu(struct dst_entry *dst, u32 cookie
 	if (unlikely(mtu || !idev || dst->lwtstate))
 		return dst_mtu(dst);
 	return READ_ONCE(idev->cnf.mtu6);
-}
-
-static noinline int fep_helper_ipv6_forward_slow(struct sk_buff *skb, struct dst_entry *dst,
-						 const struct in6_addr *nexthop)
-{
-	/* A route that encapsulates does so in its output function. */
-	if (dst->lwtstate)
-		return dst_output(dev_net(skb->dev), NULL, skb);
-	return neigh_xmit(NEIGH_ND_TABLE, skb->dev, nexthop, skb);
-}
-
-/* Sends through the neighbour of the route's next hop, as ip6_finish_output2() does. */
-notrace int __flatten fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_entry *dst,
-				      const struct in6_addr *daddr)
-{
-	const struct in6_addr *nexthop = rt6_nexthop(dst_rt6_info(dst), daddr);
-	const struct neighbour *neigh;
-
-	if (!fep_helper_skb_forward_prepare(skb, dst))
-		return -ENOMEM;
-	if (likely(!dst->lwtstate)) {
-		neigh = __ipv6_neigh_lookup_noref(skb->dev, nexthop);
-		if (likely(neigh && READ_ONCE(neigh->nud_state) & NUD_CONNECTED &&
-			   READ_ONCE(neigh->hh.hh_len)))
-			return neigh_hh_output(&neigh->hh, skb);
-	}
-	return fep_helper_ipv6_forward_slow(skb, dst, nexthop);
 }

@@ -27,10 +27,9 @@ static inline unsigned int fep_helper_skb_kind(const struct sk_buff *skb)
 /* That, and what this_cpu_ptr() adds to a per-CPU pointer. */
 notrace struct fep_helper_arrival fep_helper_arrival(const struct sk_buff *skb)
 {
-	return (struct fep_helper_arrival) {
-		.kind = fep_helper_skb_kind(skb),
-		.cpu_offset = __my_cpu_offset,
-	};
+	struct fep_helper_arrival arrival = { fep_helper_skb_kind(skb), __my_cpu_offset };
+
+	return arrival;
 }
 
 /*

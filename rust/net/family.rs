@@ -44,7 +44,7 @@ pub(crate) mod calls {
         /// What is kept beside a cached route.
         type Cookie: Send + Sync;
         /// That of no route.
-        const NO_COOKIE: Self::Cookie;
+        fn no_cookie() -> Self::Cookie;
         /// Bytes of an IP header without options or extension headers.
         const HEADER: usize;
 
@@ -119,8 +119,9 @@ fn be32(address: Ipv4Addr) -> u32 {
 impl Calls for Ipv4Addr {
     /// An IPv4 route knows itself whether it is still valid.
     type Cookie = ();
-    const NO_COOKIE: () = ();
     const HEADER: usize = 20;
+
+    fn no_cookie() {}
 
     fn look_up(net: &Net, destination: Self, source: Option<Self>) -> Option<Found> {
         let source = source.map_or(0, be32);
@@ -214,11 +215,15 @@ fn in6_addr(address: &Ipv6Addr) -> *const bindings::in6_addr {
 
 impl Calls for Ipv6Addr {
     type Cookie = Cookie;
-    const NO_COOKIE: Cookie = Cookie {
-        value: Word::new(0),
-        claimed: Word::new(0),
-    };
     const HEADER: usize = 40;
+
+    #[inline]
+    fn no_cookie() -> Cookie {
+        Cookie {
+            value: Word::new(0),
+            claimed: Word::new(0),
+        }
+    }
 
     fn look_up(net: &Net, destination: Self, source: Option<Self>) -> Option<Found> {
         let source = source.unwrap_or(Ipv6Addr::UNSPECIFIED);

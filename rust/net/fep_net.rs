@@ -24,6 +24,7 @@ pub mod nf;
 pub mod percpu;
 pub mod random;
 pub mod rcu;
+mod resize;
 pub mod route;
 pub mod rx;
 pub mod skb;

@@ -39,11 +39,12 @@ unsafe impl<A: Family> Sync for RouteCache<A> {}
 
 impl<A: Family> RouteCache<A> {
     /// An empty cache.
-    pub const fn new() -> Self {
+    #[inline]
+    pub fn new() -> Self {
         // INVARIANT: Null.
         Self {
             dst: Word::new(null_mut()),
-            cookie: A::NO_COOKIE,
+            cookie: A::no_cookie(),
         }
     }
 

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <net/dst.h>
+#include <net/ip6_route.h>
+#include <net/ndisc.h>
+#include <net/neighbour.h>
+
+static noinline int fep_helper_ipv6_forward_slow(struct sk_buff *skb, struct dst_entry *dst,
+						 const struct in6_addr *nexthop)
+{
+	/* A route that encapsulates does so in its output function. */
+	if (dst->lwtstate)
+		return dst_output(dev_net(skb->dev), NULL, skb);
+	return neigh_xmit(NEIGH_ND_TABLE, skb->dev, nexthop, skb);
+}
+
+/* Sends through the neighbour of the route's next hop, as ip6_finish_output2() does. */
+notrace int __flatten fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_entry *dst,
+				      const struct in6_addr *daddr)
+{
+	const struct in6_addr *nexthop = rt6_nexthop(dst_rt6_info(dst), daddr);
+	const struct neighbour *neigh;
+
+	if (!fep_helper_skb_forward_prepare(skb, dst))
+		return -ENOMEM;
+	if (likely(!dst->lwtstate)) {
+		neigh = __ipv6_neigh_lookup_noref(skb->dev, nexthop);
+		if (likely(neigh && READ_ONCE(neigh->nud_state) & NUD_CONNECTED &&
+			   READ_ONCE(neigh->hh.hh_len)))
+			return neigh_hh_output(&neigh->hh, skb);
+	}
+	return fep_helper_ipv6_forward_slow(skb, dst, nexthop);
+}
