@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import fep_packet as packet  # noqa: E402
 from fep_abi import op  # noqa: E402
+from fep_fragments import reassembled  # noqa: E402
 from fep_packet import ACK, ETH_IP, SYN, Tap, ether  # noqa: E402
 from fep_test import case, check, equal, finish, load_module  # noqa: E402
 from fep_wire import (CLIENT, CLIENT_MAC, FE_IN, IN_MAC, OUT_MAC, VIP, Wire, node, node_mac)  # noqa: E402
@@ -106,27 +107,6 @@ def time_to_live(wire):
     with case("the service counts them too"):
         for service in wire.fep.dump("services"):
             equal(service.counters["drop_ttl"], 5, f"{service.service}")
-
-
-def reassembled(frames, mtu):
-    """The packet that fragments make: in order, without gaps, none too large; as a frame."""
-    first = frames[0]
-    data, at = b"", 0
-    for number, frame in enumerate(frames):
-        check(len(frame) - 14 <= mtu, f"a fragment of {len(frame) - 14} bytes")
-        equal(packet.checksum(frame[14:34]), 0, "header checksum of a fragment")
-        field = struct.unpack_from("!H", frame, 20)[0]
-        equal((field & 0x1FFF) * 8, at, "offset")
-        equal(bool(field & 0x2000), number + 1 < len(frames), "more fragments")
-        equal(frame[18:20] + frame[22:24] + frame[26:34], first[18:20] + first[22:24] + first[26:34], "header")
-        data += frame[34:14 + struct.unpack_from("!H", frame, 16)[0]]
-        at = len(data)
-    header = bytearray(first[14:34])
-    struct.pack_into("!H", header, 2, 20 + len(data))
-    struct.pack_into("!H", header, 6, 0)
-    struct.pack_into("!H", header, 10, 0)
-    struct.pack_into("!H", header, 10, packet.checksum(bytes(header)))
-    return first[:14] + bytes(header) + data
 
 
 def too_large(wire, mtu=1000):

@@ -161,6 +161,9 @@ class Namespace:
     def counters(self):
         """The stack's counters, by names such as TcpInCsumErrors."""
         found = {}
+        with self, contextlib.suppress(FileNotFoundError):
+            with open("/proc/thread-self/net/snmp6", encoding="ascii") as file:
+                found.update((name, int(value)) for name, value in map(str.split, file))
         for path in ("snmp", "netstat"):
             with self, open(f"/proc/thread-self/net/{path}", encoding="ascii") as file:
                 lines = file.read().splitlines()
