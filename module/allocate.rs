@@ -83,20 +83,18 @@ impl NetState {
         if !cx.net().is_foreign_host(packet.source) {
             return self.pass(cx, skb, Counter::PassForeign);
         }
-        if packet.ttl <= 1 {
-            // Nothing that goes no further makes a route.
-            service.shared.count(cx, Counter::DropTtl);
-            self.count(cx, Counter::DropTtl, 1);
-            let header_len = usize::from(packet.header_len);
-            return Verdict::Consumed(skb.into_owned().map_or_else(
-                |consumed| consumed,
-                |skb| reject::<A>(cx, skb, header_len, IcmpError::TimeExceeded),
-            ));
-        }
         match self.allocate(cx, packet, service, hash, now) {
             Ok(route) => self.forward(cx, skb, packet, route, Way::In),
             Err(counter) => {
                 service.shared.count(cx, counter);
+                if counter == Counter::DropTtl {
+                    self.count(cx, counter, 1);
+                    let header_len = usize::from(packet.header_len);
+                    return Verdict::Consumed(skb.into_owned().map_or_else(
+                        |consumed| consumed,
+                        |skb| reject::<A>(cx, skb, header_len, IcmpError::TimeExceeded),
+                    ));
+                }
                 self.drop_packet(cx, skb, counter)
             }
         }
@@ -126,7 +124,10 @@ impl NetState {
                 let choice = service.schedule(cx, |member| {
                     let backend = A::backend(&member.backend);
                     backend.is_some_and(|backend| {
-                        !chain.any(|route| route.conflicts(client, backend) && route.is_live())
+                        // What goes no further makes no route; direct routing is no hop.
+                        (packet.ttl > 1 || backend.is_direct())
+                            && !chain
+                                .any(|route| route.conflicts(client, backend) && route.is_live())
                     })
                 });
                 match choice {
@@ -136,6 +137,7 @@ impl NetState {
                         Ok(Route::new(hash, packet, backend.clone(), generation, now))
                     }
                     Choice::None => Err(Counter::DropNoBackend),
+                    Choice::Refused if packet.ttl <= 1 => Err(Counter::DropTtl),
                     Choice::Refused => Err(Counter::DropReplyConflict),
                 }
             },

@@ -128,18 +128,20 @@ pub(crate) struct Snapshot {
 pub(crate) fn service_hash(key: &HashKey, service: &Service) -> u32 {
     let [a, b] = key.0;
     let end = u64::from(service.port) << 8 | u64::from(service.protocol.number());
-    let (upper, lower) = match service.address {
-        IpAddr::V4(address) => (0, u64::from(address.to_bits())),
-        // CAST: The two halves are meant.
-        IpAddr::V6(address) => ((address.to_bits() >> 64) as u64, address.to_bits() as u64),
-    };
     let mix = |word: u64, key: u64| {
         let product = u128::from(word ^ key).wrapping_mul(u128::from(key | 1));
         // CAST: The two halves are meant.
         (product >> 64) as u64 ^ product as u64
     };
+    let address = match service.address {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        // CAST: The two halves are meant.
+        IpAddr::V6(address) => {
+            mix((address.to_bits() >> 64) as u64, a.rotate_left(32)) ^ address.to_bits() as u64
+        }
+    };
     // CAST: The lower half is meant.
-    mix(mix(mix(upper, a) ^ lower, b) ^ end, a.rotate_left(32) ^ b) as u32
+    mix(mix(address, a) ^ end, b) as u32
 }
 
 impl Snapshot {

@@ -4,13 +4,16 @@
 #include <net/ip.h>
 #include <net/route.h>
 
-/* An output route whose source address need not be one of ours. */
+/*
+ * An output route whose source address need not be one of ours. Without one it has its next hop noted,
+ * as packets that leave by it may be for other addresses.
+ */
 struct dst_entry *fep_helper_ipv4_route_output(struct net *net, __be32 daddr, __be32 saddr)
 {
 	struct flowi4 fl4 = {
 		.daddr = daddr,
 		.saddr = saddr,
-		.flowi4_flags = FLOWI_FLAG_ANYSRC,
+		.flowi4_flags = FLOWI_FLAG_ANYSRC | (saddr ? 0 : FLOWI_FLAG_KNOWN_NH),
 	};
 	struct rtable *rt = ip_route_output_key(net, &fl4);
 

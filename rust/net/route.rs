@@ -49,8 +49,9 @@ impl<A: Family> RouteCache<A> {
     }
 
     /// The route to `destination`, which must be the same at every call. `source` chooses among
-    /// source-dependent routes and need not be an address of this host. `None` when there is no
-    /// unicast route.
+    /// source-dependent routes and need not be an address of this host; without one, packets that are
+    /// sent by the route may be for other addresses than `destination`. `None` when there is no unicast
+    /// route.
     #[inline(always)]
     pub fn get<'a>(
         &'a self,
