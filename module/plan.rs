@@ -77,6 +77,7 @@ fn version(shared: Arc<ServiceShared>, contents: Contents) -> Outcome<Arc<Servic
         let generation = now.wrapping_add(u32::from(draft.ended));
         let member = Member {
             backend,
+            serial: draft.serial,
             weight: draft.weight,
             failed: draft.failed,
             generation,

@@ -18,6 +18,8 @@ use kernel::{prelude::*, sync::Arc};
 /// A back-end node in a service.
 pub(crate) struct Member {
     pub(crate) backend: AnyBackend,
+    /// The node's, where a search finds it without a look at the node.
+    pub(crate) serial: u32,
     pub(crate) weight: u32,
     pub(crate) failed: bool,
     /// Generation of the node that routes made from this configuration get.
@@ -50,7 +52,7 @@ impl ServiceVersion {
             let slot = wrr::Slot {
                 weight: member.weight,
                 done: 0,
-                index: member.backend.info().serial,
+                index: member.serial,
             };
             slots.push(slot, GFP_KERNEL_ACCOUNT)?;
         }
@@ -80,12 +82,21 @@ impl ServiceVersion {
         }
     }
 
+    /// The node with that serial. `binary_search_by_key()` has checked arithmetic: panic paths.
     fn member(&self, serial: u32) -> Option<&Member> {
-        let at = self
-            .members
-            .binary_search_by_key(&serial, |member| member.backend.info().serial)
-            .ok()?;
-        self.members.get(at)
+        let (mut low, mut high) = (0usize, self.members.len());
+        while low < high {
+            // OVERFLOW: None: between the two.
+            let middle = low.wrapping_add(high.wrapping_sub(low) / 2);
+            if self.members.get(middle)?.serial < serial {
+                low = middle.wrapping_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        self.members
+            .get(low)
+            .filter(|member| member.serial == serial)
     }
 }
 
