@@ -92,13 +92,14 @@ codes! {
         UnknownFlag = 3 => "unknown_flag",
         /// The address family is neither IPv4 nor IPv6.
         BadFamily = 4 => "bad_family",
-        /// The address family is known but not supported by this version.
+        /// The address family is known but not supported by the module: ABI 1.0 answered so to IPv6.
         FamilyUnsupported = 5 => "family_unsupported",
         /// The protocol is neither TCP nor UDP.
         BadProtocol = 6 => "bad_protocol",
         /// Port 0.
         PortZero = 7 => "port_zero",
-        /// The address is not a unicast host address (RFC 1122, 3.2.1.3).
+        /// The address is not a unicast host address (RFC 1122, 3.2.1.3), or of IPv6, is link-local or
+        /// IPv4-mapped (RFC 4291).
         AddressNotUnicast = 8 => "address_not_unicast",
         /// Weight above [`WEIGHT_MAX`](crate::WEIGHT_MAX).
         WeightTooLarge = 9 => "weight_too_large",
@@ -218,9 +219,9 @@ codes! {
     /// `Pass…` packets went on untouched to the host's own stack; `Drop…` packets ended here.
     /// The others are the good cases. Forwarded packets are counted by segments (GSO).
     Counter {
-        /// Requests translated and sent to a back-end node.
+        /// Requests sent to a back-end node.
         ForwardRequest = 0 => "forward_request",
-        /// Replies translated and sent to a client.
+        /// Replies sent to a client.
         ForwardReply = 1 => "forward_reply",
         /// Routes allocated: new clients.
         RouteAllocated = 2 => "route_allocated",
@@ -253,10 +254,10 @@ codes! {
         DropNoMemory = 13 => "drop_no_memory",
         /// There is no way out to the node or the client.
         DropNoOutput = 14 => "drop_no_output",
-        /// The time to live ended here (ICMP time exceeded was sent, except for ICMP).
+        /// The time to live (hop limit) ended here (ICMP time exceeded was sent, except for ICMP).
         DropTtl = 15 => "drop_ttl",
-        /// Larger than the way out allows (ICMP fragmentation needed was sent, except for
-        /// ICMP).
+        /// Larger than the way out allows (ICMP fragmentation needed, or ICMPv6 packet too big, was
+        /// sent, except for ICMP).
         DropTooBig = 16 => "drop_too_big",
         /// The same client port already has a route to that node and port through another
         /// service, and no other node is free: replies could not be told apart.
