@@ -13,18 +13,14 @@ from collections import Counter
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
 from fep_abi import op  # noqa: E402
+from fep_directors import VIPS, no_ipvs, with_port  # noqa: E402
 from fep_lab import (VIP, VIP6, Mirrored, TcpMirror, UdpMirror, family, nothing_damaged,  # noqa: E402
                      random_bytes)
 from fep_segment import FAR, FAR6, Segment, node  # noqa: E402
-from fep_test import case, check, equal, finish, load_module, run, skip, unload_module, wait_for  # noqa: E402
+from fep_test import case, check, equal, finish, load_module, skip, wait_for  # noqa: E402
 
 NODES, WEIGHTS = 2, (2, 1)
-VIPS = {4: VIP, 6: VIP6}
 SERVICES = [(protocol, vip, port) for vip in (VIP, VIP6) for protocol, port in (("tcp", 80), ("udp", 53))]
-
-
-def with_port(address, port):
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 class Ipvs:
@@ -246,7 +242,7 @@ def direct(lab, director):
 
 
 def main():
-    if "ip_vs_wrr" in run("modprobe", "-a", "ip_vs", "ip_vs_wrr", check_status=False):
+    if no_ipvs():
         skip("ipvs", "this kernel has no IPVS")
     else:
         lab = Segment(NODES, suffix="i")

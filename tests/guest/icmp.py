@@ -1,36 +1,25 @@
 #!/usr/bin/env python3
 # qemu: --with tests/lib
-"""ICMP errors about packets of routes: byte for byte, and as real stacks need them.
+"""ICMP errors about packets of routes: byte for byte, and as real stacks need them."""
 
-The second half puts routers with a smaller MTU in front of a client and in front of a node:
-
-    far ---- (mtu 1280) c ---- fe ---- b1 (mtu 1280) ---- deep
-    198.51.100.2/.3                                       10.9.0.2
-"""
-
-import hashlib
 import os
-import socket
 import struct
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
 import fep_packet as packet  # noqa: E402
 from fep_abi import op  # noqa: E402
-from fep_lab import CLIENT, VIP, Lab, Server, exactly, random_bytes  # noqa: E402
-from fep_lab import node as lab_node  # noqa: E402
+from fep_errors import between_stacks  # noqa: E402
 from fep_packet import ACK, SYN, ether  # noqa: E402
-from fep_test import Failure, Namespace, case, check, equal, finish, load_module, veth  # noqa: E402
-from fep_wire import CLIENT_MAC, FE_OUT, IN_MAC, OUT_MAC, Wire, node, node_mac  # noqa: E402
+from fep_test import case, check, equal, finish, load_module  # noqa: E402
+from fep_wire import CLIENT, CLIENT_MAC, FE_OUT, IN_MAC, OUT_MAC, VIP, Wire, node, node_mac  # noqa: E402
 
 NODE, PORT, NODE_PORT = node(1), 80, 8080
 OUTER_ROUTER, INNER_ROUTER = "203.0.113.7", "10.0.0.254"
 SPORT = 40_000
 RECORD_ROUTE = bytes([7, 7, 4, 0, 0, 0, 0, 0])
-FAR, FAR_TOO, DEEP = "198.51.100.2", "198.51.100.3", "10.9.0.2"
 FRAG_NEEDED = (3, 4, struct.pack("!HH", 0, 1280))
 
 
@@ -243,141 +232,10 @@ def on_the_wire():
     nothing_of_the_route_changes(wire)
 
 
-class Bulk(Server):
-    """Takes (upload, download) sizes, so many bytes, and answers with their digest and so many bytes."""
-
-    def __init__(self, namespace, port):
-        super().__init__(namespace, socket.SOCK_STREAM, port)
-
-    def serve(self):
-        self.socket.listen(8)
-        while True:
-            threading.Thread(target=self._one, args=(self.socket.accept()[0],), daemon=True).start()
-
-    @staticmethod
-    def _one(peer):
-        try:
-            with peer:
-                upload, download = struct.unpack("!II", exactly(peer, 8))
-                data = exactly(peer, upload) if upload else b""
-                peer.sendall(hashlib.sha256(data).digest() + random_bytes(download))
-        except (OSError, Failure):
-            pass
-
-
-def transfer(namespace, source, port, upload, download, seconds=20):
-    """Sends and fetches so many bytes."""
-    client = namespace.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-    with client:
-        client.settimeout(seconds)
-        client.bind((source, 0))
-        client.connect((VIP, port))
-        data = random_bytes(upload, 2)
-        client.sendall(struct.pack("!II", upload, download) + data)
-        equal(exactly(client, 32), hashlib.sha256(data).digest(), "digest of what the node got")
-        equal(exactly(client, download), random_bytes(download), "what the node sent")
-
-
-def icmp_seen(frames):
-    """(source, destination, type, code) of ICMP errors among frames."""
-    return {(socket.inet_ntoa(f[26:30]), socket.inet_ntoa(f[30:34]), f[34], f[35])
-            for f in frames if len(f) > 42 and f[12:14] == b"\x08\0" and f[23] == 1}
-
-
-def refused(lab):
-    lab.fep.add_service(("udp", VIP, 53), [(lab_node(1), 5300)])
-    with case("a closed port of the node refuses the client, in the VIP's name"):
-        tap = packet.Tap(lab.c, "c0")
-        client = lab.c.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        client.settimeout(5)
-        client.connect((VIP, 53))
-        with lab.nothing_damaged():
-            client.send(b"anybody?")
-            try:
-                raise Failure(f"answered: {client.recv(100)!r}")
-            except ConnectionRefusedError:
-                pass
-        equal(icmp_seen(tap.take()), {(VIP, CLIENT, 3, 3)}, "ICMP errors that the client got")
-        tap.close()
-        client.close()
-    with case("a closed port of the client refuses the node"):
-        server = lab.b[1].socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        server.settimeout(5)
-        server.bind((lab_node(1), 5300))
-        client = lab.c.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        client.sendto(b"bye", (VIP, 53))
-        _, address = server.recvfrom(100)
-        server.connect(address)
-        client.close()
-        with lab.nothing_damaged():
-            server.send(b"too late")
-            try:
-                raise Failure(f"answered: {server.recv(100)!r}")
-            except ConnectionRefusedError:
-                pass
-        server.close()
-
-
-def small_paths(lab):
-    """Routers with a smaller MTU on both sides; the hosts behind them do not know of it."""
-    far, deep = Namespace("far"), Namespace("deep")
-    veth(lab.c, "r0", far, "far0")
-    veth(lab.b[1], "d0", deep, "deep0")
-    for router in (lab.c, lab.b[1]):
-        router.sysctl("net.ipv4.ip_forward", 1)
-        router.sysctl("net.ipv4.icmp_ratelimit", 0)
-    lab.c.ip("addr add 198.51.100.1/24 dev r0", "link set r0 mtu 1280")
-    far.ip(f"addr add {FAR}/24 dev far0", f"addr add {FAR_TOO}/24 dev far0", "route add default via 198.51.100.1")
-    lab.b[1].ip("addr add 10.9.0.1/24 dev d0", "link set d0 mtu 1280")
-    deep.ip(f"addr add {DEEP}/24 dev deep0", "route add default via 10.9.0.1")
-    lab.fe.ip(f"route add 198.51.100.0/24 via {CLIENT}", f"route add 10.9.0.0/24 via {lab_node(1)}")
-    return far, deep
-
-
-def path_mtu(lab):
-    far, deep = small_paths(lab)
-    Bulk(lab.b[1], 80)
-    Bulk(deep, 80)
-    lab.fep.add_service(("tcp", VIP, 80), [(lab_node(1), 80)])
-    lab.fep.add_service(("tcp", VIP, 81), [(DEEP, 80)])
-
-    def forwarded():
-        return lab.fep.counters()["forward_icmp"]
-
-    with case("a smaller MTU on the client's side: the node learns it"):
-        before = forwarded()
-        with lab.nothing_damaged():
-            transfer(far, FAR, 80, 100, 2_000_000)
-        check(forwarded() > before, "no ICMP error was translated: nothing was tested")
-        check("mtu 1280" in lab.b[1].run("ip", "route", "get", FAR), "the node did not learn the MTU")
-    with case("a smaller MTU on the node's side: the client learns it"):
-        before = forwarded()
-        with lab.nothing_damaged():
-            transfer(lab.c, CLIENT, 81, 2_000_000, 100)
-        check(forwarded() > before, "no ICMP error was translated: nothing was tested")
-        check("mtu 1280" in lab.c.run("ip", "route", "get", VIP), "the client did not learn the MTU")
-    with case("without the errors the same transfer stalls (the test can fail)"):
-        lab.c.ip(f"rule add to {VIP} ipproto icmp pref 10 blackhole")
-        try:
-            transfer(far, FAR_TOO, 80, 100, 2_000_000, seconds=3)
-        except TimeoutError:
-            pass
-        else:
-            raise Failure("the transfer went through")
-        finally:
-            lab.c.ip("rule del pref 10")
-
-
-def between_stacks():
-    lab = Lab(nodes=1, suffix="2")
-    refused(lab)
-    path_mtu(lab)
-
-
 def main():
     load_module()
     on_the_wire()
-    between_stacks()
+    between_stacks(4)
     finish()
 
 
