@@ -11,6 +11,7 @@ is counted. Every neighbour is permanent, and each node has a MAC address of its
 
 import ipaddress
 import json
+import time
 
 from fep_test import Namespace, equal, veth
 
@@ -58,6 +59,9 @@ class Lab:
         self.net = net = Addresses(family)
         self.nodes = nodes
         self.client, self.front, self.back = (Namespace(name) for name in ("client", "front", "back"))
+        if family == 6:
+            for namespace in (self.client, self.front, self.back):
+                use_ipv6(namespace)
         veth(self.client, "c0", self.front, "f0", MACS["c0"], MACS["f0"])
         veth(self.back, "b0", self.front, "f1", MACS["b0"], MACS["f1"])
         near, far = net.length(net.near), net.length(net.far)
@@ -84,6 +88,13 @@ class Lab:
     def delete(self):
         for namespace in (self.client, self.front, self.back):
             namespace.delete()
+
+
+def use_ipv6(namespace):
+    """Lets devices to come have IPv6, without addresses, routes and questions that nobody has asked for."""
+    for name, value in (("disable_ipv6", 0), ("accept_ra", 0), ("autoconf", 0), ("accept_dad", 0), ("addr_gen_mode", 1)):
+        namespace.sysctl(f"net.ipv6.conf.default.{name}", value)
+    namespace.sysctl("net.ipv6.conf.all.disable_ipv6", 0)
 
 
 def drop(namespace, device, matches=("",)):

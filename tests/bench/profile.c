@@ -9,9 +9,6 @@
  * out=FILE: written at the end, a line "ADDRESS COUNT1 COUNT2" (hexadecimal, decimal) for each
  * instruction of each translated block that ran in a phase; an address may be in several.
  * The guest has one processor, so nothing is locked.
- *
- * The plugin interface is declared here as far as it is used, as its documentation has it: QEMU's
- * header is not in the distribution's packages.
  */
 
 #include <inttypes.h>
@@ -20,26 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "qemu_plugin.h"
+
 #define EXPORT __attribute__((visibility("default")))
-#define API_VERSION 4
 #define PHASES 3
-
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-typedef uint64_t plugin_id;
-
-void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id id,
-					   void (*cb)(plugin_id, struct qemu_plugin_tb *));
-void qemu_plugin_register_atexit_cb(plugin_id id, void (*cb)(plugin_id, void *), void *data);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t at);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
-					  void (*cb)(unsigned int, void *), int flags, void *data);
-
-size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to, size_t size);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
-					    void (*cb)(unsigned int, void *), int flags, void *data);
 
 EXPORT int qemu_plugin_version = API_VERSION;
 

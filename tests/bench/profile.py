@@ -48,7 +48,7 @@ def profile(row, count, kernel):
     with tempfile.TemporaryDirectory() as folder:
         symbols, out = f"{folder}/symbols", f"{folder}/counts"
         done = subprocess.run(
-            [f"{TREE}/qemu/run", "--icount", "--mem", "1G", "--timeout", "570",
+            [f"{TREE}/qemu/run", "--icount", "--mem", "3G", "--timeout", "570",
              "--with", f"{TREE}/tests/lib", "--with", HERE, "--plugin", f"{plugin()},out={out}",
              "--out", f"/tmp/symbols:{symbols}", *(["--kernel", kernel] if kernel else []),
              f"{HERE}/profile_in_guest.py", "--symbols", "/tmp/symbols", "--count", str(count), row],

@@ -30,7 +30,6 @@ def main():
     parser.add_argument("row")
     args = parser.parse_args()
     measurement = Measurement(named(args.row))
-    measurement.path.set_up()
     measurement.prepare()
     for phase in (1, 2):
         begin(phase)
