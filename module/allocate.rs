@@ -21,7 +21,7 @@ use fep_net::{
     skb::{RxSkb, Verdict},
     table::{InsertError, Inserted},
 };
-use fep_uapi::Counter;
+use fep_uapi::{Counter, CLIENT_ROUTES_MAX};
 use kernel::prelude::*;
 
 /// Whether the IP header's checksum is right: no route is made for a damaged packet.
@@ -83,7 +83,13 @@ impl NetState {
         if !cx.net().is_foreign_host(packet.source) {
             return self.pass(cx, skb, Counter::PassForeign);
         }
-        match self.allocate(cx, packet, service, hash, now) {
+        let allocated = if packet.ttl <= 1 && !service.any_direct {
+            // What goes no further makes no route.
+            Err(Counter::DropTtl)
+        } else {
+            self.allocate(cx, packet, service, hash, now)
+        };
+        match allocated {
             Ok(route) => self.forward(cx, skb, packet, route, Way::In),
             Err(counter) => {
                 service.shared.count(cx, counter);
@@ -121,6 +127,14 @@ impl NetState {
             |count| count.saturating_add(others()) <= self.limit.get(),
             |route| route.is_request(client, packet) && route.is_live(),
             |chain| {
+                let mut routes = 0u32;
+                let full = chain.any(|route| {
+                    routes = routes.wrapping_add(u32::from(route.is_of(client)));
+                    routes >= CLIENT_ROUTES_MAX
+                });
+                if full {
+                    return Err(Counter::DropClientFull);
+                }
                 let choice = service.schedule(cx, |member| {
                     let backend = A::backend(&member.backend);
                     backend.is_some_and(|backend| {

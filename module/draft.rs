@@ -14,6 +14,7 @@ use fep_core::{
     hash::HashKey,
     validate::{Change, Node, NodePattern, Service},
 };
+use fep_net::netns::has_ipv6;
 use fep_uapi::{Method, Reason, Scheduler, BACKENDS_MAX, SERVICES_MAX, TIMEOUTS};
 use kernel::{alloc::AllocError, prelude::*, sync::Arc};
 
@@ -239,6 +240,11 @@ impl Draft {
         scheduler: Scheduler,
         timeouts: [u32; TIMEOUTS],
     ) -> Outcome {
+        // Packets ask the kernel's IPv6 only for addresses of services and nodes, so without services
+        // it is never asked.
+        if id.address.is_ipv6() && !has_ipv6() {
+            return Err(Reason::FamilyUnsupported.into());
+        }
         if self.position(&id).is_some() {
             return Err(Reason::ServiceExists.into());
         }

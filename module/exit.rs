@@ -72,7 +72,7 @@ impl<'a, A: Kind> Exit<'a, A> {
     #[inline(always)]
     pub(crate) fn send(self, cx: &RxContext<'_>, skb: OwnedSkb<'_>, fit: Fit) -> Sent {
         let sent = if fit == Fit::Fragment {
-            self.path.send_fragmented(skb, cx)
+            self.path.send_fragmented(skb, cx, self.destination)
         } else {
             self.path.send(skb, self.destination)
         };

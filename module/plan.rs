@@ -8,7 +8,7 @@ use crate::{
     snapshot::{Member, ServiceVersion, Snapshot},
 };
 use fep_core::wrr::Slot;
-use fep_uapi::Reason;
+use fep_uapi::{Method, Reason};
 use kernel::{alloc::flags::GFP_KERNEL_ACCOUNT, prelude::*, sync::Arc};
 
 /// A configuration that only needs to be published.
@@ -85,6 +85,7 @@ fn version(shared: Arc<ServiceShared>, contents: Contents) -> Outcome<Arc<Servic
         members.push(member, GFP_KERNEL_ACCOUNT)?;
     }
     let version = ServiceVersion {
+        any_direct: contents.members.iter().any(|m| m.method == Method::Dr),
         shared,
         scheduler: contents.scheduler,
         timeouts: contents.timeouts,

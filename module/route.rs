@@ -184,6 +184,11 @@ impl<A: Kind> Route<A> {
         A::of_client(self.client)
     }
 
+    /// Whether this is a route of `client`.
+    pub(crate) fn is_of(&self, client: A::Client) -> bool {
+        self.client == client
+    }
+
     /// Whether `packet`, which `client` has sent, is a request on this route.
     #[inline(always)]
     pub(crate) fn is_request(&self, client: A::Client, packet: &Packet<A>) -> bool {

@@ -42,6 +42,8 @@ pub(crate) struct ServiceVersion {
     pub(crate) members: KVVec<Member>,
     /// Serial of the next node.
     pub(crate) next_serial: u32,
+    /// Whether any node is reached directly.
+    pub(crate) any_direct: bool,
 }
 
 impl ServiceVersion {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/etherdevice.h>
+#include <linux/ipv6.h>
 #include <net/addrconf.h>
 #include <net/ip6_route.h>
 #include <net/ndisc.h>
@@ -9,6 +10,11 @@
 unsigned int fep_helper_ipv4_address_type(struct net *net, __be32 addr)
 {
 	return inet_addr_type(net, addr);
+}
+
+bool fep_helper_ipv6_enabled(void)
+{
+	return ipv6_mod_enabled();
 }
 
 bool fep_helper_ipv6_address_is_local(struct net *net, const struct in6_addr *addr)

@@ -18,6 +18,7 @@
 
 /* address.c */
 unsigned int fep_helper_ipv4_address_type(struct net *net, __be32 addr);
+bool fep_helper_ipv6_enabled(void);
 bool fep_helper_ipv6_address_is_local(struct net *net, const struct in6_addr *addr);
 bool fep_helper_ipv4_is_from(const struct sk_buff *skb, struct dst_entry *dst, __be32 daddr);
 bool fep_helper_ipv6_is_from(const struct sk_buff *skb, struct dst_entry *dst,
@@ -38,6 +39,8 @@ void fep_helper_icmpv6_send(struct sk_buff *skb, u8 type, u8 code, u32 info);
 /* ipv4.c */
 struct dst_entry *fep_helper_ipv4_route_output(struct net *net, __be32 daddr, __be32 saddr);
 unsigned int fep_helper_ipv4_route_mtu(struct net *net, struct dst_entry *dst);
+int fep_helper_ipv4_output(struct net *net, struct sk_buff *skb, struct dst_entry *dst,
+			   __be32 daddr);
 
 /* ipv6.c */
 struct dst_entry *fep_helper_ipv6_route_output(struct net *net, const struct in6_addr *daddr,

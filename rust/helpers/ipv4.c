@@ -4,16 +4,13 @@
 #include <net/ip.h>
 #include <net/route.h>
 
-/*
- * An output route whose source address need not be one of ours. Without one it has its next hop noted,
- * as packets that leave by it may be for other addresses.
- */
+/* An output route whose source address need not be one of ours. */
 struct dst_entry *fep_helper_ipv4_route_output(struct net *net, __be32 daddr, __be32 saddr)
 {
 	struct flowi4 fl4 = {
 		.daddr = daddr,
 		.saddr = saddr,
-		.flowi4_flags = FLOWI_FLAG_ANYSRC | (saddr ? 0 : FLOWI_FLAG_KNOWN_NH),
+		.flowi4_flags = FLOWI_FLAG_ANYSRC,
 	};
 	struct rtable *rt = ip_route_output_key(net, &fl4);
 
@@ -32,4 +29,28 @@ notrace unsigned int fep_helper_ipv4_route_mtu(struct net *net, struct dst_entry
 	if (likely(!rt->rt_pmtu && !dst->lwtstate && !dst_metric_raw(dst, RTAX_MTU)))
 		return READ_ONCE(dst_dev_rcu(dst)->mtu);
 	return dst_mtu(dst);
+}
+
+/*
+ * Sends through the IP layer's output, which fragments, to the neighbour that leads to an address other
+ * than the packet's: by a route that has it noted. Such a one is not kept, as it learns no path MTU.
+ */
+int fep_helper_ipv4_output(struct net *net, struct sk_buff *skb, struct dst_entry *dst, __be32 daddr)
+{
+	struct flowi4 fl4 = {
+		.daddr = daddr,
+		.flowi4_flags = FLOWI_FLAG_ANYSRC | FLOWI_FLAG_KNOWN_NH,
+	};
+	struct rtable *rt = ip_route_output_key(net, &fl4);
+
+	if (IS_ERR(rt)) {
+		kfree_skb_reason(skb, SKB_DROP_REASON_IP_OUTNOROUTES);
+		return PTR_ERR(rt);
+	}
+	if (!fep_helper_skb_forward_prepare(skb, dst)) {
+		ip_rt_put(rt);
+		return -ENOMEM;
+	}
+	skb_dst_set(skb, &rt->dst);
+	return dst_output(net, NULL, skb);
 }

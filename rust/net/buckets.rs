@@ -6,6 +6,7 @@ use crate::{
     bindings,
     slab::SlabCache,
     table::Entry,
+    time::give_way,
     word::Word, //
 };
 use core::{
@@ -235,42 +236,59 @@ impl<E: Entry> Buckets<E> {
         }
     }
 
-    /// Moves the chain of `hash` to `next`, whose chains have the same lock; it is held.
+    /// Moves the end of the chain of `hash` to `next`, whose chains have the same lock; it is held.
+    /// Says whether that was all of the chain.
     ///
     /// One node at a time, the last of the chain first: a reader who is on it is led on to the end of
     /// a chain of `next`, and has missed nothing of this one; a reader who comes too late for it finds
     /// it in `next`, where it has been before it left.
-    pub(crate) fn move_chain(&self, hash: u32, next: &Self) {
+    pub(crate) fn move_chain(&self, hash: u32, next: &Self) -> bool {
+        /// So many at once: the lock is not to be held for long.
+        const AT_ONCE: usize = 32;
         let Some(head) = self.head(hash) else {
-            return;
+            return true;
         };
-        loop {
-            let mut link = head;
-            // SAFETY: The lock is held: the nodes are valid.
-            let Some(mut node) = (unsafe { link.get().as_ref() }) else {
-                return;
-            };
-            // SAFETY: As above.
-            while let Some(behind) = unsafe { node.next.get().as_ref() } {
-                link = &node.next;
-                node = behind;
+        // The links to the last nodes, as a ring.
+        let mut links = [head; AT_ONCE];
+        let mut count = 0usize;
+        let mut link = head;
+        // SAFETY: The lock is held: the nodes are valid.
+        while let Some(node) = unsafe { link.get().as_ref() } {
+            if let Some(place) = links.get_mut(count % AT_ONCE) {
+                *place = link;
             }
-            let Some(place) = next.head(node.entry.hash()) else {
-                return;
+            count = count.wrapping_add(1);
+            link = &node.next;
+        }
+        for back in 1..=count.min(AT_ONCE) {
+            let Some(link) = links.get(count.wrapping_sub(back) % AT_ONCE) else {
+                return true;
             };
             let moved = link.get();
+            // SAFETY: As above. It is the last of the chain: those behind it have been moved.
+            let Some(node) = (unsafe { moved.as_ref() }) else {
+                return true;
+            };
+            let Some(place) = next.head(node.entry.hash()) else {
+                return true;
+            };
             node.next.set(place.get());
             // Readers of `next` see the node with its new successor.
             place.atomic().store(moved, Release);
             // Readers of `self` who see that it is gone see that it is there.
             link.atomic().store(null_mut(), Release);
         }
+        count <= AT_ONCE
     }
 }
 
 impl<E: Entry> Drop for Buckets<E> {
     fn drop(&mut self) {
-        for head in &self.heads {
+        for (at, head) in self.heads.iter().enumerate() {
+            // Tables are dropped in process context.
+            if at % 1024 == 0 {
+                give_way();
+            }
             let mut link = head.get();
             while let Some(node) = NonNull::new(link) {
                 // SAFETY: Nobody else has the buckets any more, so nobody refers to their nodes.

@@ -83,6 +83,18 @@ pub(crate) mod calls {
             destination: Self,
         ) -> c_int;
 
+        /// Sends a packet through the IP layer's output towards `destination`.
+        ///
+        /// # Safety
+        ///
+        /// As for `forward`.
+        unsafe fn output(
+            net: &Net,
+            skb: *mut bindings::sk_buff,
+            dst: *mut bindings::dst_entry,
+            destination: Self,
+        ) -> c_int;
+
         /// Whether the neighbour that the packet would be sent to has sent it, here.
         ///
         /// # Safety
@@ -165,6 +177,16 @@ impl Calls for Ipv4Addr {
     ) -> c_int {
         // SAFETY: By the safety requirement.
         unsafe { bindings::fep_helper_ipv4_forward(skb, dst, be32(destination)) }
+    }
+
+    unsafe fn output(
+        net: &Net,
+        skb: *mut bindings::sk_buff,
+        dst: *mut bindings::dst_entry,
+        destination: Self,
+    ) -> c_int {
+        // SAFETY: By the safety requirement; the namespace is alive.
+        unsafe { bindings::fep_helper_ipv4_output(net.as_ptr(), skb, dst, be32(destination)) }
     }
 
     unsafe fn is_from(
@@ -285,6 +307,17 @@ impl Calls for Ipv6Addr {
         // SAFETY: By the safety requirement; the address is read, byte by byte or word by word as the
         // machine allows.
         unsafe { bindings::fep_helper_ipv6_forward(skb, dst, in6_addr(&destination)) }
+    }
+
+    /// IPv6 packets are not fragmented on their way (RFC 8200, 5).
+    unsafe fn output(
+        net: &Net,
+        skb: *mut bindings::sk_buff,
+        dst: *mut bindings::dst_entry,
+        _destination: Self,
+    ) -> c_int {
+        // SAFETY: By the safety requirement; the namespace is alive.
+        unsafe { bindings::fep_helper_ip_output(net.as_ptr(), skb, dst) }
     }
 
     unsafe fn is_from(

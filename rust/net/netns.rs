@@ -62,6 +62,13 @@ impl Net {
     }
 }
 
+/// Whether the host does IPv6 at all. Without it (`ipv6.disable=1`) nothing may be routed or looked up
+/// there.
+pub fn has_ipv6() -> bool {
+    // SAFETY: An FFI call with no requirements: it reads what was set at boot.
+    unsafe { bindings::fep_helper_ipv6_enabled() }
+}
+
 /// Whether the current task has `CAP_NET_ADMIN` in the initial user namespace: the host's
 /// administrator, not a container's. Process context.
 pub fn current_is_host_admin() -> bool {

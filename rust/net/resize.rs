@@ -95,13 +95,16 @@ impl<E: Entry> Table<E> {
             let last = locks.with_bh(hash, || {
                 let mut last = hash;
                 for _ in 0..chains {
-                    old.move_chain(last, new);
+                    if !old.move_chain(last, new) {
+                        // Once more, when others have had the lock.
+                        return (last, false);
+                    }
                     last = old.last(last).wrapping_add(1);
                 }
-                last
+                (last, last == 0)
             });
             match last {
-                Some(next) if next != 0 => hash = next,
+                Some((next, false)) => hash = next,
                 _ => return,
             }
             give_way();

@@ -49,8 +49,7 @@ impl<A: Family> RouteCache<A> {
     }
 
     /// The route to `destination`, which must be the same at every call. `source` chooses among
-    /// source-dependent routes and need not be an address of this host; without one, packets that are
-    /// sent by the route may be for other addresses than `destination`. `None` when there is no unicast
+    /// source-dependent routes and need not be an address of this host. `None` when there is no unicast
     /// route.
     #[inline(always)]
     pub fn get<'a>(
@@ -197,7 +196,8 @@ impl<A: Family> Route<'_, A> {
         skb.consume_with(|skb| unsafe { A::forward(skb, dst, destination) })
     }
 
-    /// Sends a packet through the IP layer's output, which fragments it.
+    /// Sends a packet to `destination` (the one the route was looked up for) through the IP layer's
+    /// output, which fragments it.
     ///
     /// # Errors
     ///
@@ -206,13 +206,12 @@ impl<A: Family> Route<'_, A> {
         self,
         skb: OwnedSkb<'_>,
         cx: &RxContext<'_>,
+        destination: A,
     ) -> Result<Consumed, (Consumed, SendError)> {
         let dst = self.dst.as_ptr();
-        skb.consume_with(|skb| {
-            // SAFETY: The buffer is ours and not shared, the route valid; the buffer is consumed in
-            // every case.
-            unsafe { bindings::fep_helper_ip_output(cx.net().as_ptr(), skb, dst) }
-        })
+        // SAFETY: The buffer is ours and not shared, the route valid; the buffer is consumed in every
+        // case. A route is used in the receive path only.
+        skb.consume_with(|skb| unsafe { A::output(cx.net(), skb, dst, destination) })
     }
 }
 

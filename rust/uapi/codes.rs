@@ -92,7 +92,8 @@ codes! {
         UnknownFlag = 3 => "unknown_flag",
         /// The address family is neither IPv4 nor IPv6.
         BadFamily = 4 => "bad_family",
-        /// The address family is known but not supported by the module: ABI 1.0 answered so to IPv6.
+        /// The address family is known but not supported: IPv6 on a host that was booted with
+        /// `ipv6.disable=1`, or by a module of ABI 1.0.
         FamilyUnsupported = 5 => "family_unsupported",
         /// The protocol is neither TCP nor UDP.
         BadProtocol = 6 => "bad_protocol",
@@ -270,5 +271,8 @@ codes! {
         /// A back-end node reached by direct routing sent a client's packet back: it does not have
         /// the VIP.
         DropLoop = 20 => "drop_loop",
+        /// A new route for a client (address and port) that has
+        /// [`CLIENT_ROUTES_MAX`](crate::CLIENT_ROUTES_MAX) already, each through another service.
+        DropClientFull = 21 => "drop_client_full",
     }
 }

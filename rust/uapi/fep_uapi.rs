@@ -56,6 +56,9 @@ pub const DEVICES_MAX: u32 = 1_024;
 pub const ROUTES_LIMIT_MIN: u32 = 1;
 /// Largest limit of the allocated-route table, in routes.
 pub const ROUTES_LIMIT_MAX: u32 = 1 << 27;
+/// Most routes of one client (protocol, address and port), each through another service. They share a
+/// place in the table, so without a limit one client could make it slow for others.
+pub const CLIENT_ROUTES_MAX: u32 = 64;
 /// Longest timeout, in seconds (ten days). 0 stands for the default.
 pub const TIMEOUT_MAX: u32 = 864_000;
 /// Length of a device name, its terminating NUL included (`IFNAMSIZ`).

@@ -66,7 +66,7 @@ COUNTERS = (
     "forward_request forward_reply route_allocated route_expired route_deleted pass_foreign pass_malformed "
     "pass_fragment pass_no_service pass_no_route pass_source_route drop_no_backend drop_table_full "
     "drop_no_memory drop_no_output drop_ttl drop_too_big drop_reply_conflict drop_stale_reply "
-    "forward_icmp drop_loop").split()
+    "forward_icmp drop_loop drop_client_full").split()
 TRAFFIC = "connections packets_in packets_out bytes_in bytes_out".split()
 
 

@@ -51,7 +51,8 @@ pub const fn group(counter: Counter) -> Group {
         | Counter::DropTooBig
         | Counter::DropReplyConflict
         | Counter::DropStaleReply
-        | Counter::DropLoop => Group::Dropped,
+        | Counter::DropLoop
+        | Counter::DropClientFull => Group::Dropped,
     }
 }
 
@@ -83,6 +84,7 @@ pub const fn meaning(counter: Counter) -> &'static str {
         Counter::DropStaleReply => "replies of a backend whose route has ended",
         Counter::ForwardIcmp => "ICMP errors sent to a backend or a client",
         Counter::DropLoop => "sent back by a dr backend, which does not have the VIP",
+        Counter::DropClientFull => "new route of a client port that has 64",
     }
 }
 

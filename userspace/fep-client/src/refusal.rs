@@ -115,7 +115,10 @@ impl Refusal {
             Reason::UnknownFlag => "the module does not know a flag".to_owned(),
             Reason::BadFamily => "the address is neither IPv4 nor IPv6".to_owned(),
             Reason::FamilyUnsupported => {
-                format!("the module does not support IPv6{}", self.if_older())
+                format!(
+                    "the module does not do IPv6, or the host does not (ipv6.disable=1){}",
+                    self.if_older()
+                )
             }
             Reason::BadProtocol => "the protocol is neither tcp nor udp".to_owned(),
             Reason::PortZero => "0 is not a port (1 to 65535)".to_owned(),

@@ -253,7 +253,7 @@ fn an_older_module_is_told_as_such() {
         .error(Exit::Refused);
     assert!(
         error.contains(
-            "service tcp/[2001:db8::10]:80: the module does not support IPv6; it speaks ABI 1.0"
+            "service tcp/[2001:db8::10]:80: the module does not do IPv6, or the host does not (ipv6.disable=1); it speaks ABI 1.0"
         ),
         "{error}"
     );
