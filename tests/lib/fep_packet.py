@@ -1,5 +1,6 @@
 """Packets as bytes, and taps that see them byte for byte. No scapy: it takes long to load."""
 
+import errno
 import functools
 import select
 import socket
@@ -178,6 +179,11 @@ class Tap:
                 frame, control, flags, _ = self.socket.recvmsg(70_000, 128)
             except BlockingIOError:
                 return frames
+            except OSError as error:
+                # Says once that the device is down; it may come up again.
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue
             if flags & socket.MSG_TRUNC:
                 raise Failure("a frame was cut off")
             frames.append(_with_tag(frame, control))
