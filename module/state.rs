@@ -33,8 +33,12 @@ use kernel::{
     sync::{atomic::Relaxed, Arc, Mutex},
 };
 
-/// The sweep looks at the whole table in so many runs, one a second.
-const SWEEP_RUNS: u32 = 4;
+/// The sweep looks at the whole table in so many runs, one a second: in few when it is small, in more
+/// when that would take its CPU from packets. A route that is over is nobody's all the while; only its
+/// memory, and its place below the limit, wait.
+const SWEEP_RUNS: core::ops::RangeInclusive<u32> = 4..=64;
+/// As many buckets a run, then.
+const SWEEP_BUCKETS: u32 = 1 << 16;
 
 /// A walk over the table gives way every so many stretches.
 const GIVE_WAY: u32 = 1024;
@@ -210,7 +214,8 @@ impl NetState {
             (0, u32::MAX)
         } else {
             let first = at.get();
-            let part = u32::MAX / SWEEP_RUNS;
+            let runs = table.bucket_count() / SWEEP_BUCKETS;
+            let part = u32::MAX / runs.clamp(*SWEEP_RUNS.start(), *SWEEP_RUNS.end());
             (first, first.checked_add(part).unwrap_or(u32::MAX))
         };
         let end = table.sweep(
