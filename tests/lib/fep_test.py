@@ -112,7 +112,8 @@ class Namespace:
         run("ip", "netns", "add", name)
         self._fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         self._processes = []
-        for scope in ("all", "default"):
+        # A kernel that was booted without IPv6 has none of these.
+        for scope in ("all", "default") if os.path.exists("/proc/sys/net/ipv6") else ():
             self.sysctl(f"net.ipv6.conf.{scope}.disable_ipv6", int(not ipv6))
             # Addresses are there at once, and nowhere else from.
             self.sysctl(f"net.ipv6.conf.{scope}.accept_dad", 0)
