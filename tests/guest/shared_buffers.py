@@ -9,7 +9,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import fep_packet as packet  # noqa: E402
 from fep_packet import ACK, SYN, Tap, ether  # noqa: E402
-from fep_test import case, check, equal, finish, load_module, run, skip  # noqa: E402
+from fep_pktgen import available, pktgen  # noqa: E402
+from fep_test import case, check, equal, finish, load_module, skip  # noqa: E402
 from fep_wire import CLIENT, CLIENT_MAC, IN_MAC, OUT_MAC, VIP, Wire, node, node_mac  # noqa: E402
 
 BURST = 20
@@ -33,34 +34,16 @@ def captured(wire):
         tap.close()
 
 
-def pktgen(wire, *lines):
-    """Lines for the packet generator's device, which receives what it generates."""
-    base = "/proc/thread-self/net/pktgen"
-
-    def write(name, text):
-        with open(f"{base}/{name}", "w", encoding="ascii") as file:
-            file.write(text + "\n")
-
-    with wire.fe:
-        write("kpktgend_0", "rem_device_all")
-        write("kpktgend_0", "add_device out0")
-        for line in lines:
-            write("out0", line)
-        write("pgctrl", "start")
-        with open(f"{base}/out0", encoding="ascii") as file:
-            return file.read()
-
-
 def received_again(wire):
     """The generator hands the same buffer to the stack over and over and keeps it all the while."""
-    if "not found" in run("modprobe", "pktgen", check_status=False):
+    if not available():
         skip("shared buffer", "this kernel has no pktgen")
         return
     with case(f"one shared buffer received {BURST} times is translated {BURST} times"):
         wire.settle()
         wire.take()
         before = wire.fep.counters()
-        result = pktgen(wire, "xmit_mode netif_receive", f"count {BURST}", f"burst {BURST}", "clone_skb 0",
+        result = pktgen(wire.fe, "out0", "xmit_mode netif_receive", f"count {BURST}", f"burst {BURST}", "clone_skb 0",
                         "pkt_size 60", f"dst_mac {OUT_MAC}", f"src_mac {CLIENT_MAC}", f"dst {VIP}",
                         f"src_min {CLIENT}", f"src_max {CLIENT}", "udp_src_min 6000", "udp_src_max 6000",
                         "udp_dst_min 53", "udp_dst_max 53", "delay 0")

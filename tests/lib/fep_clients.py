@@ -85,7 +85,7 @@ def shares(pairs):
 class Flood:
     """A process that sends the same frames over and over, whatever becomes of the device."""
 
-    def __init__(self, namespace, device, frames, cpu=None):
+    def __init__(self, namespace, device, frames, cpu=None, pause=0):
         ready, told = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -97,7 +97,7 @@ class Flood:
                 if cpu is not None:
                     os.sched_setaffinity(0, {cpu})
                 os.write(3, b"x")
-                self._send(device, frames)
+                self._send(device, frames, pause)
             finally:
                 os._exit(1)
         os.close(told)
@@ -105,7 +105,7 @@ class Flood:
         os.close(ready)
 
     @staticmethod
-    def _send(device, frames):
+    def _send(device, frames, pause):
         sock = None
         while True:
             try:
@@ -114,6 +114,8 @@ class Flood:
                     sock.bind((device, 0))
                 for frame in frames:
                     sock.send(frame)
+                if pause:
+                    time.sleep(pause)
             except OSError:
                 # The device is gone, down or full; it may come again.
                 if sock is not None:
