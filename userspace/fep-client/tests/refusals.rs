@@ -212,8 +212,8 @@ fn an_older_module_is_told_as_such() {
             "family_unsupported",
             vec!["addr"],
             format!(
-                "backend [2001:db8::2]:80 of tcp/[2001:db8::10]:80: the module does not support \
-                 IPv6; {RELEASE}"
+                "backend [2001:db8::2]:80 of tcp/[2001:db8::10]:80: the module does not do IPv6, or the \
+                 host does not (ipv6.disable=1); {RELEASE}"
             )
         )
     );
