@@ -8,12 +8,12 @@
 use crate::{
     exit::{side, Exit},
     node::{add, Way},
-    route::{Kind, Route},
+    route::{Kind, Route, Use},
     state::NetState,
 };
 use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
-    flow::{in_use, on_reply, on_request, OnReply, OnRequest},
+    flow::{on_reply, on_request, OnReply, OnRequest},
     packet::{Packet, Parsed, Protocol, TcpFlags, HEADERS_MAX},
     rewrite::Coverage,
     tcp::Direction,
@@ -23,7 +23,7 @@ use fep_net::{
     route::Fit,
     rx::RxContext,
     skb::{RxSkb, Verdict},
-    time::{ticks, TICKS_PER_SECOND},
+    time::ticks,
 };
 use fep_uapi::Counter;
 use kernel::prelude::*;
@@ -156,11 +156,9 @@ impl NetState {
             return self.receive_any::<A>(cx, skb, device, way, Some(hash));
         };
         let now = ticks();
-        let view = route.view();
-        let flags = packet.tcp_flags;
-        let tracker = in_use(&view, direction(way), flags, now, TICKS_PER_SECOND);
+        let used = route.in_use(direction(way), packet.tcp_flags, now);
         let direct = route.backend.is_direct();
-        let (Some(tracker), true) = (tracker, direct || packet.ttl > 1) else {
+        let (Some(used), true) = (used, direct || packet.ttl > 1) else {
             return self.receive_any::<A>(cx, skb, device, way, None);
         };
         // CAST: Widening on every machine that Linux runs on.
@@ -172,7 +170,7 @@ impl NetState {
             Ok(skb) => skb,
             Err(skb) => return self.receive_any::<A>(cx, skb, device, way, None),
         };
-        route.track(&view, tracker);
+        route.used(&used, now);
         let translation = &route.backend.translation;
         let translate =
             |head: &mut _| A::translate(head, &packet, side(way), translation, Coverage::Full);
@@ -290,10 +288,8 @@ impl NetState {
         way: Way,
     ) -> Verdict<'a> {
         let now = ticks();
-        let view = route.view();
-        let flags = packet.tcp_flags;
-        match in_use(&view, direction(way), flags, now, TICKS_PER_SECOND) {
-            Some(tracker) => route.track(&view, tracker),
+        match route.in_use(direction(way), packet.tcp_flags, now) {
+            Some(used) => route.used(&used, now),
             None if self.revive(cx, packet.protocol, packet.tcp_flags, route, way, now) => {}
             None => {
                 let hash = A::hash_of(client(packet, Way::In), &self.hash_key);
@@ -331,7 +327,7 @@ impl NetState {
                 OnReply::Ignore => return false,
             },
         };
-        route.used(&view, tracker, now);
+        route.used(&Use::new(&view, tracker, now), now);
         true
     }
 

@@ -5,6 +5,7 @@
 use crate::route::Kind;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
+    flow::patience,
     rewrite::Translation,
     timeout::{self, Timeouts},
     validate::{Node, Service},
@@ -116,6 +117,8 @@ pub(crate) struct State {
     /// A route is live while it has the same generation: raising this one ends all routes at once
     /// (F6). Written with the configuration locked.
     pub(crate) generation: Word<u32>,
+    /// How long a route may be idle and still be used on the fast path, in ticks.
+    pub(crate) patience: Word<u32>,
     /// Weight 0: no new clients.
     pub(crate) draining: Word<bool>,
     /// Timeouts of its routes in ticks: those of its service. Written with the configuration locked.
@@ -233,9 +236,11 @@ impl AnyBackend {
 
 impl State {
     fn new(timeouts: &[u32; TIMEOUTS]) -> Self {
+        let timeouts = ticks(timeouts);
         Self {
             generation: Word::new(0),
-            timeouts: ticks(timeouts).map(Word::new),
+            patience: Word::new(patience(false, &timeouts)),
+            timeouts: timeouts.map(Word::new),
             draining: Word::new(false),
         }
     }
@@ -255,7 +260,12 @@ impl State {
         if self.draining.get() != (weight == 0) {
             self.draining.set(weight == 0);
         }
-        for (word, ticks) in self.timeouts.iter().zip(ticks(timeouts)) {
+        let timeouts = ticks(timeouts);
+        let patience = patience(weight == 0, &timeouts);
+        if self.patience.get() != patience {
+            self.patience.set(patience);
+        }
+        for (word, ticks) in self.timeouts.iter().zip(timeouts) {
             if word.get() != ticks {
                 word.set(ticks);
             }

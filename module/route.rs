@@ -6,11 +6,11 @@ use crate::node::{AnyBackend, Backend, Info, State};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
     address::Address,
-    flow::{sweep, RouteView},
+    flow::{in_use, sweep, RouteView},
     icmp::Quote,
-    packet::Packet,
-    tcp::Tracker,
-    timeout::stamp_due,
+    packet::{Packet, TcpFlags},
+    tcp::{Direction, Tracker},
+    timeout::{idle, stamp_due},
     validate::Node,
 };
 use fep_net::{
@@ -235,20 +235,56 @@ impl<A: Kind> Route<A> {
         }
     }
 
-    /// Notes what a packet did to the connection, if anything.
+    /// What a packet does to the route, if that can be told without a look at its state.
     #[inline(always)]
-    pub(crate) fn track(&self, before: &RouteView, tracker: Tracker) {
-        if tracker != before.tracker {
-            self.tracker.set(tracker.to_bits());
-        }
+    pub(crate) fn in_use(&self, direction: Direction, flags: TcpFlags, now: u32) -> Option<Use> {
+        let state = &self.backend.state;
+        let before = Tracker::from_bits(self.tracker.get());
+        let last_used = self.last_used.get();
+        let idle = idle(now, last_used);
+        let after = in_use(
+            before,
+            self.is_live(),
+            idle,
+            state.patience.get(),
+            direction,
+            flags,
+        )?;
+        Some(Use {
+            before,
+            after,
+            stamp: idle >= TICKS_PER_SECOND,
+        })
     }
 
     /// Notes that a packet used the route: nothing is written that does not change, and the time at
     /// most once a second, so that CPUs do not fight for the line.
-    pub(crate) fn used(&self, before: &RouteView, tracker: Tracker, now: u32) {
-        self.track(before, tracker);
-        if stamp_due(now, before.last_used, TICKS_PER_SECOND) {
+    #[inline(always)]
+    pub(crate) fn used(&self, by: &Use, now: u32) {
+        if by.after != by.before {
+            self.tracker.set(by.after.to_bits());
+        }
+        if by.stamp {
             self.last_used.set(now);
+        }
+    }
+}
+
+/// What a packet does to its route.
+pub(crate) struct Use {
+    before: Tracker,
+    after: Tracker,
+    /// The route was last used a second ago, or longer.
+    stamp: bool,
+}
+
+impl Use {
+    /// By a packet that was decided on by the route as a whole.
+    pub(crate) fn new(before: &RouteView, after: Tracker, now: u32) -> Self {
+        Self {
+            before: before.tracker,
+            after,
+            stamp: stamp_due(now, before.last_used, TICKS_PER_SECOND),
         }
     }
 }

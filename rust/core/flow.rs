@@ -37,20 +37,31 @@ impl RouteView {
     }
 }
 
-/// Decides the common case, for a packet of either direction: a route that is in use, that is, whose
-/// node is there and takes clients, and which a packet used less than a second ago, which no timeout is
-/// shorter than. Gives the route's new tracker; often the old one. `None`: ask [`on_request`] or
-/// [`on_reply`].
+/// How long a route of a node may be idle, in ticks, and be used without a look at its state: shorter
+/// than any timeout; not at all if the node drains.
+#[inline]
+pub fn patience(draining: bool, timeouts: &[u32]) -> u32 {
+    if draining {
+        0
+    } else {
+        timeouts.iter().copied().min().unwrap_or(0)
+    }
+}
+
+/// Decides the common case, for a packet of either direction: a route whose node is `live` and takes
+/// clients, and which was idle for less than the node's [`patience`]. Gives the route's new tracker;
+/// often the old one. `None`: ask [`on_request`] or [`on_reply`].
 #[inline(always)]
 pub const fn in_use(
-    view: &RouteView,
+    tracker: Tracker,
+    live: bool,
+    idle: u32,
+    patience: u32,
     direction: Direction,
     flags: TcpFlags,
-    now: u32,
-    ticks_per_second: u32,
 ) -> Option<Tracker> {
-    if view.live && !view.draining && idle(now, view.last_used) < ticks_per_second {
-        Some(view.tracker.step(direction, flags))
+    if live && idle < patience {
+        Some(tracker.step(direction, flags))
     } else {
         None
     }
@@ -318,8 +329,9 @@ mod tests {
     #[test]
     fn routes_in_use_are_decided_alike() {
         const HZ: u32 = 250;
-        // No timeout is shorter than a second.
-        const SHORTEST: Timeouts = Timeouts::from_seconds(&[1; 5], HZ);
+        const TIMEOUTS: Timeouts = Timeouts::from_seconds(&[7, 9, 5, 3, 8], HZ);
+        // The shortest.
+        const PATIENCE: u32 = 3 * HZ;
         for (tracker, protocol, _) in every_state() {
             for (live, draining) in [(true, false), (true, true), (false, false), (false, true)] {
                 let view = RouteView {
@@ -327,14 +339,17 @@ mod tests {
                     draining,
                     ..view(tracker)
                 };
-                for ticks in [0, 1, HZ - 1, HZ, HZ + 1, 100 * HZ] {
+                let patience = patience(draining, &TIMEOUTS.to_ticks());
+                for ticks in [0, 1, HZ, PATIENCE - 1, PATIENCE, PATIENCE + 1, 100 * HZ] {
                     let now = after(ticks);
                     for flags in (0..=u8::MAX).map(TcpFlags) {
-                        let of = |state| SHORTEST.of(state);
+                        let of = |state| TIMEOUTS.of(state);
                         let request = on_request(&view, protocol, flags, now, of);
                         let reply = on_reply(&view, protocol, flags, now, of);
-                        let decide = |direction| in_use(&view, direction, flags, now, HZ);
-                        let common = live && !draining && ticks < HZ;
+                        let idle = idle(now, view.last_used);
+                        let decide =
+                            |direction| in_use(tracker, live, idle, patience, direction, flags);
+                        let common = live && !draining && ticks < PATIENCE;
                         if let Some(tracker) = decide(Direction::Request) {
                             assert_eq!(request, OnRequest::Use { tracker });
                         }

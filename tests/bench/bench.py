@@ -31,13 +31,20 @@ def versions(kernel):
             "fep": f"{_output('build/bin/fepctl', '--version').split()[-1]} ({commit})"}
 
 
-def in_guest(script, *arguments, kernel=None, mem="3G", timeout=3000, options=()):
-    """Runs a script of this folder in a guest that counts instructions. Its status, and what it wrote down."""
+def with_module(kernel):
+    """Options of qemu/run for the benchmarks' module, which is built."""
     module = subprocess.run([f"{TREE}/scripts/bench-module", "--kernel", kernel or ""], stdout=subprocess.PIPE, text=True,
                             check=True).stdout.strip()
+    return ["--with", f"{module}:/usr/lib/fep/fep_bench.ko"]
+
+
+def in_guest(script, *arguments, kernel=None, mem="3G", timeout=3000, options=(), icount=True):
+    """Runs a script of this folder in a guest, which counts instructions unless told otherwise. Its status, and what
+    it wrote down."""
     with tempfile.NamedTemporaryFile(mode="r", suffix=".json") as out:
-        command = [f"{TREE}/qemu/run", "--icount", "--mem", mem, "--timeout", str(timeout), "--with", f"{TREE}/tests/lib",
-                   "--with", HERE, "--with", f"{module}:/usr/lib/fep/fep_bench.ko", "--out", f"/tmp/results.json:{out.name}", *(["--kernel", kernel] if kernel else []),
+        command = [f"{TREE}/qemu/run", *(["--icount"] if icount else []), "--mem", mem, "--timeout", str(timeout), "--with", f"{TREE}/tests/lib",
+                   "--with", HERE, *with_module(kernel), "--out", f"/tmp/results.json:{out.name}",
+                   *(["--kernel", kernel] if kernel else []),
                    *options, f"{HERE}/{script}", "--out", "/tmp/results.json", *map(str, arguments)]
         status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
         text = out.read()

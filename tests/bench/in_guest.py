@@ -11,7 +11,7 @@ import traceback
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), folder) for folder in ("../lib", ".")]
 
-from measure import measured  # noqa: E402
+from measure import SPREAD, measured  # noqa: E402
 from paths import Unavailable  # noqa: E402
 from rows import chosen  # noqa: E402
 
@@ -19,7 +19,7 @@ from rows import chosen  # noqa: E402
 def result_of(row, args, ground):
     """The row's result, and how a person is told."""
     try:
-        result = measured(row, args.count, args.repetitions)
+        result = measured(row, args.count, args.repetitions, args.spread)
     except Unavailable as error:
         return {"skip": str(error)}, f"skip: {error}"
     except Exception as error:  # pylint: disable=broad-except
@@ -38,6 +38,7 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--repetitions", type=int, required=True)
+    parser.add_argument("--spread", type=float, default=SPREAD)
     parser.add_argument("rows", nargs="*")
     args = parser.parse_args()
     rows = chosen(args.rows)

@@ -114,8 +114,9 @@ class Measurement:
         unload(*self.path.modules)
 
 
-def measured(row, count, repetitions):
-    """The row's results. Raises Unavailable when its path is not here, Failure when something is wrong."""
+def measured(row, count, repetitions, allowed=SPREAD):
+    """The row's results. Raises Unavailable when its path is not here, Failure when something is wrong, or
+    repetitions differ by more than is allowed."""
     values, background = [], []
     fresh = row.kind == "new"
     for _ in range(repetitions if fresh else 1):  # a table is fresh only once
@@ -127,7 +128,7 @@ def measured(row, count, repetitions):
         background += measurement.background
     median = statistics.median(values)
     spread = (max(values) - min(values)) / median
-    check(spread <= SPREAD, f"spread of {spread:.2%} in {[round(v, 1) for v in values]}")
+    check(spread <= allowed, f"spread of {spread:.2%} in {[round(v, 1) for v in values]}")
     total = count * len(values)
     return dict(asdict(row), flows=KINDS[row.kind].count, insn_per_packet=round(median, 1), spread=round(spread, 5),
                 background=round(statistics.mean(background), 5), sent=total, delivered=total,

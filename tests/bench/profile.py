@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+from bench import with_module
 from rows import named
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -49,7 +50,7 @@ def profile(row, count, kernel):
         symbols, out = f"{folder}/symbols", f"{folder}/counts"
         done = subprocess.run(
             [f"{TREE}/qemu/run", "--icount", "--mem", "3G", "--timeout", "570",
-             "--with", f"{TREE}/tests/lib", "--with", HERE, "--plugin", f"{plugin()},out={out}",
+             "--with", f"{TREE}/tests/lib", "--with", HERE, *with_module(kernel), "--plugin", f"{plugin()},out={out}",
              "--out", f"/tmp/symbols:{symbols}", *(["--kernel", kernel] if kernel else []),
              f"{HERE}/profile_in_guest.py", "--symbols", "/tmp/symbols", "--count", str(count), row],
             stdin=subprocess.DEVNULL, check=False)

@@ -70,10 +70,12 @@ ROWS = [Row(path, family, protocol, direction, kind, variant)
 
 
 def chosen(patterns):
-    """Rows that begin with a pattern, each after the drop line that it is compared with."""
+    """Rows that have a pattern for a name or begin with it, each after the drop line that it is compared with."""
+    names = {row.name for row in ROWS}
+    patterns = [pattern if pattern in names else f"{pattern}*" for pattern in patterns]
     wanted = []
     for row in ROWS:
-        if not patterns or any(fnmatch.fnmatch(row.name, f"{pattern}*") for pattern in patterns):
+        if not patterns or any(fnmatch.fnmatch(row.name, pattern) for pattern in patterns):
             wanted += [row.ground, row]
     return list(dict.fromkeys(wanted))
 
