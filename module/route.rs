@@ -247,6 +247,7 @@ impl<A: Kind> Route<A> {
             self.is_live(),
             idle,
             state.patience.get(),
+            |of| state.timeout_of(of),
             direction,
             flags,
         )?;

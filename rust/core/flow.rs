@@ -49,18 +49,20 @@ pub fn patience(draining: bool, timeouts: &[u32]) -> u32 {
 }
 
 /// Decides the common case, for a packet of either direction: a route whose node is `live` and takes
-/// clients, and which was idle for less than the node's [`patience`]. Gives the route's new tracker;
-/// often the old one. `None`: ask [`on_request`] or [`on_reply`].
+/// clients, and which was not idle for too long: less than the node's [`patience`], or the timeout of
+/// its state. Gives the route's new tracker; often the old one. `None`: ask [`on_request`] or
+/// [`on_reply`].
 #[inline(always)]
-pub const fn in_use(
+pub fn in_use(
     tracker: Tracker,
     live: bool,
     idle: u32,
     patience: u32,
+    timeout_of: impl FnOnce(RouteState) -> u32,
     direction: Direction,
     flags: TcpFlags,
 ) -> Option<Tracker> {
-    if live && idle < patience {
+    if live && (idle < patience || patience != 0 && idle < timeout_of(tracker.state())) {
         Some(tracker.step(direction, flags))
     } else {
         None
@@ -340,7 +342,16 @@ mod tests {
                     ..view(tracker)
                 };
                 let patience = patience(draining, &TIMEOUTS.to_ticks());
-                for ticks in [0, 1, HZ, PATIENCE - 1, PATIENCE, PATIENCE + 1, 100 * HZ] {
+                for ticks in [
+                    0,
+                    1,
+                    PATIENCE - 1,
+                    PATIENCE,
+                    5 * HZ - 1,
+                    5 * HZ,
+                    9 * HZ - 1,
+                    9 * HZ,
+                ] {
                     let now = after(ticks);
                     for flags in (0..=u8::MAX).map(TcpFlags) {
                         let of = |state| TIMEOUTS.of(state);
@@ -348,8 +359,8 @@ mod tests {
                         let reply = on_reply(&view, protocol, flags, now, of);
                         let idle = idle(now, view.last_used);
                         let decide =
-                            |direction| in_use(tracker, live, idle, patience, direction, flags);
-                        let common = live && !draining && ticks < PATIENCE;
+                            |direction| in_use(tracker, live, idle, patience, of, direction, flags);
+                        let common = live && !draining && ticks < of(tracker.state());
                         if let Some(tracker) = decide(Direction::Request) {
                             assert_eq!(request, OnRequest::Use { tracker });
                         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fep_core::address::{check_ends, Address};
-use fep_core::flow::{in_use, on_miss, patience, on_reply, on_request, OnMiss, OnReply, OnRequest};
+use fep_core::flow::{in_use, on_miss, on_reply, on_request, patience, OnMiss, OnReply, OnRequest};
 use fep_core::hash::HashKey;
 use fep_core::packet::{Packet, Parsed, Protocol};
 use fep_core::rewrite::{Coverage, Side, Translation};
@@ -239,11 +239,12 @@ impl FrontEnd {
         let route = &mut bucket[at];
         let table = self.tables.get_mut(&route.service).unwrap();
         let view = table.view(route);
+        let of = |state| table.timeouts.of(state);
         let (patience, idle) = (
             patience(view.draining, &table.timeouts.to_ticks()),
             idle(now, view.last_used),
         );
-        if let Some(tracker) = in_use(view.tracker, view.live, idle, patience, way, flags) {
+        if let Some(tracker) = in_use(view.tracker, view.live, idle, patience, of, way, flags) {
             route.used(tracker, now);
             return Some(route.clone());
         }
