@@ -10,7 +10,7 @@ use crate::{
     node::{AnyBackend, ServiceShared},
 };
 use core::net::IpAddr;
-use fep_core::{hash::HashKey, validate::Service, wrr};
+use fep_core::{address::Address, hash::HashKey, validate::Service, wrr};
 use fep_net::rx::RxContext;
 use fep_uapi::{Method, Scheduler, TIMEOUTS};
 use kernel::{prelude::*, sync::Arc};
@@ -135,26 +135,12 @@ pub(crate) struct Snapshot {
 }
 
 /// Hash of a service, or of a node with its protocol.
-///
-/// Who looks up does not choose what is in the table, so it need not stand up to more than somebody who
-/// knows nothing of the key: a universal hash does.
 pub(crate) fn service_hash(key: &HashKey, service: &Service) -> u32 {
-    let [a, b] = key.0;
-    let end = u64::from(service.port) << 8 | u64::from(service.protocol.number());
-    let mix = |word: u64, key: u64| {
-        let product = u128::from(word ^ key).wrapping_mul(u128::from(key | 1));
-        // CAST: The two halves are meant.
-        (product >> 64) as u64 ^ product as u64
-    };
-    let address = match service.address {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        // CAST: The two halves are meant.
-        IpAddr::V6(address) => {
-            mix((address.to_bits() >> 64) as u64, a.rotate_left(32)) ^ address.to_bits() as u64
-        }
-    };
-    // CAST: The lower half is meant.
-    mix(mix(address, a) ^ end, b) as u32
+    let (protocol, port) = (service.protocol, service.port);
+    match service.address {
+        IpAddr::V4(address) => address.client_hash(key, protocol, port),
+        IpAddr::V6(address) => address.client_hash(key, protocol, port),
+    }
 }
 
 impl Snapshot {

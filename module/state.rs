@@ -116,7 +116,7 @@ impl Pernet for NetState {
     }
 
     fn init(_net: &Net) -> Result<Arc<Self>> {
-        let hash_key = HashKey([random_u64(), random_u64()]);
+        let hash_key = HashKey::new([(); 4].map(|()| random_u64()));
         let first = Snapshot::empty(hash_key)?;
         let counters = PerCpuCounters::new()?;
         Arc::pin_init(

@@ -42,7 +42,7 @@ pub trait Address:
     /// The hash of a client: see [`crate::hash`].
     fn hash_of(client: Self::Client, key: &HashKey) -> u32;
 
-    /// The hash of the client at this address and port.
+    /// The hash of who is at this address and port: a client, a service, or a node.
     fn client_hash(self, key: &HashKey, protocol: Protocol, port: u16) -> u32 {
         Self::hash_of(self.client(protocol, port), key)
     }

@@ -125,9 +125,9 @@ fn of<A: Address>((address, port): Client) -> (A, u16) {
 }
 
 impl FrontEnd {
-    pub(crate) fn new(key: [u64; 2], limit: usize) -> Self {
+    pub(crate) fn new(key: [u64; 4], limit: usize) -> Self {
         Self {
-            key: HashKey(key),
+            key: HashKey::new(key),
             limit,
             tables: BTreeMap::new(),
             buckets: HashMap::new(),
