@@ -80,7 +80,11 @@ impl NetState {
         }
         // A client that claims to be this host would capture the replies to the host's own
         // connections with nodes. The host's stack drops such martians.
-        if !cx.net().is_foreign_host(packet.source) {
+        let foreign = match self.foreign.as_ref() {
+            Some(known) => known.contains(cx, packet.source),
+            None => cx.net().is_foreign_host(packet.source),
+        };
+        if !foreign {
             return self.pass(cx, skb, Counter::PassForeign);
         }
         let allocated = if packet.ttl <= 1 && !service.any_direct {

@@ -15,6 +15,7 @@ use crate::{
 use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::hash::HashKey;
 use fep_net::{
+    foreign::ForeignHosts,
     netdev::{DeviceEvents, NetDevice},
     netns::{Net, Pernet, PernetId, PernetRegistration},
     nf::IngressHook,
@@ -30,7 +31,7 @@ use fep_uapi::{COUNTERS, ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN};
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{atomic::Relaxed, Arc, Mutex},
+    sync::{atomic::Relaxed, Arc, Mutex, SetOnce},
 };
 
 /// The sweep looks at the whole table in so many runs, one a second: in few when it is small, in more
@@ -57,6 +58,8 @@ pub(crate) struct NetState {
     pub(crate) routes: Tables,
     /// The most routes that it takes.
     pub(crate) limit: Word<u32>,
+    /// Clients' addresses that were looked up. There once the table has buckets.
+    pub(crate) foreign: SetOnce<ForeignHosts>,
     /// The transfer-control table (F2).
     pub(crate) snapshot: RcuArc<Snapshot>,
     /// See [`LOCAL`]; ended routes are counted below.
@@ -124,6 +127,7 @@ impl Pernet for NetState {
                 hash_key: hash_key,
                 routes <- Tables::new(),
                 limit: Word::new(default_limit()),
+                foreign: SetOnce::new(),
                 snapshot: RcuArc::new(first.clone()),
                 counters: counters,
                 expired: OwnLine(Word::new(0)),
@@ -161,6 +165,9 @@ impl NetState {
     pub(crate) fn start(self: &Arc<Self>, config: &mut Config) -> Result {
         self.routes.four.allocate()?;
         self.routes.six.allocate()?;
+        if self.foreign.as_ref().is_none() {
+            self.foreign.populate(ForeignHosts::new()?);
+        }
         if config.sweeper.is_none() {
             config.sweeper = Some(PeriodicWork::start(self.clone(), TICKS_PER_SECOND)?);
         }

@@ -12,6 +12,12 @@ unsigned int fep_helper_ipv4_address_type(struct net *net, __be32 addr)
 	return inet_addr_type(net, addr);
 }
 
+/* Another one after each change of routes and addresses. */
+unsigned int fep_helper_ipv4_generation(struct net *net)
+{
+	return rt_genid_ipv4(net);
+}
+
 bool fep_helper_ipv6_enabled(void)
 {
 	return ipv6_mod_enabled();

@@ -18,6 +18,7 @@
 
 /* address.c */
 unsigned int fep_helper_ipv4_address_type(struct net *net, __be32 addr);
+unsigned int fep_helper_ipv4_generation(struct net *net);
 bool fep_helper_ipv6_enabled(void);
 bool fep_helper_ipv6_address_is_local(struct net *net, const struct in6_addr *addr);
 bool fep_helper_ipv4_is_from(const struct sk_buff *skb, struct dst_entry *dst, __be32 daddr);

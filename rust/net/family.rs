@@ -119,6 +119,10 @@ pub(crate) mod calls {
 
         /// Whether the address can be another host's. Any context.
         fn is_foreign_host(self, net: &Net) -> bool;
+
+        /// The address, and below it the generation of the routing tables that say whose it is: another
+        /// one after each change. `None` where a lookup costs no more than that. Any context.
+        fn in_generation(self, net: &Net) -> Option<u64>;
     }
 }
 
@@ -214,6 +218,13 @@ impl Calls for Ipv4Addr {
 
     fn is_foreign_host(self, net: &Net) -> bool {
         address_type(net, self) == bindings::ADDRESS_UNICAST
+    }
+
+    #[inline]
+    fn in_generation(self, net: &Net) -> Option<u64> {
+        // SAFETY: `net` is a valid namespace.
+        let generation = unsafe { bindings::fep_helper_ipv4_generation(net.as_ptr()) };
+        Some(u64::from(be32(self)) << 32 | u64::from(generation))
     }
 }
 
@@ -347,5 +358,10 @@ impl Calls for Ipv6Addr {
     /// IPv6 has no broadcast; whether the address is unicast is plain to see.
     fn is_foreign_host(self, net: &Net) -> bool {
         !self.is_local(net)
+    }
+
+    #[inline]
+    fn in_generation(self, _net: &Net) -> Option<u64> {
+        None
     }
 }

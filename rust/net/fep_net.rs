@@ -17,6 +17,7 @@
 mod buckets;
 pub mod chardev;
 pub mod family;
+pub mod foreign;
 pub mod lock;
 pub mod netdev;
 pub mod netns;
