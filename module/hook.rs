@@ -31,12 +31,9 @@ use kernel::prelude::*;
 impl Ingress for NetState {
     #[inline(always)]
     fn receive<'a>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>) -> Verdict<'a> {
-        let arrival = skb.arrival();
-        // One of as many devices as a word has bits.
-        let device = 1u64.wrapping_shl(arrival.device());
-        match arrival.ip_version() {
-            4 => self.receive_ip::<Ipv4Addr>(cx, skb, device),
-            6 => self.receive_ip::<Ipv6Addr>(cx, skb, device),
+        match skb.arrival().ip_version() {
+            4 => self.receive_ip::<Ipv4Addr>(cx, skb),
+            6 => self.receive_ip::<Ipv6Addr>(cx, skb),
             _ => self.pass(cx, skb, Counter::PassForeign),
         }
     }
@@ -128,13 +125,12 @@ impl NetState {
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
-        device: u64,
     ) -> Verdict<'a> {
         let [replies, ..] = self.counters.local(cx);
-        if replies.get() & device == 0 {
-            self.receive_way::<A, REQUESTS>(cx, skb, device)
+        if replies.get() & skb.arrival().device_bit() == 0 {
+            self.receive_way::<A, REQUESTS>(cx, skb)
         } else {
-            self.receive_way::<A, REPLIES>(cx, skb, device)
+            self.receive_way::<A, REPLIES>(cx, skb)
         }
     }
 
@@ -144,31 +140,32 @@ impl NetState {
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
-        device: u64,
     ) -> Verdict<'a> {
         let way = if OUT { Way::Out } else { Way::In };
         let Some(packet) = A::parse_plain(skb.head(), skb.len()) else {
-            return self.receive_any::<A>(cx, skb, device, way, None);
+            return self.receive_any::<A>(cx, skb, way, None);
         };
         let client = client(&packet, way);
         let hash = A::hash_of(client, &self.hash_key);
         let Some(route) = self.find(cx, &packet, way, client, hash) else {
-            return self.receive_any::<A>(cx, skb, device, way, Some(hash));
+            return self.receive_any::<A>(cx, skb, way, Some(hash));
         };
         let now = ticks();
-        let used = route.in_use(direction(way), packet.tcp_flags, now);
-        let direct = route.backend.is_direct();
-        let (Some(used), true) = (used, direct || packet.ttl > 1) else {
-            return self.receive_any::<A>(cx, skb, device, way, None);
+        let Some(used) = route.in_use(direction(way), packet.tcp_flags, now) else {
+            return self.receive_any::<A>(cx, skb, way, None);
         };
+        let direct = route.backend.is_direct();
+        if !direct && packet.ttl <= 1 {
+            return self.receive_any::<A>(cx, skb, way, None);
+        }
         // CAST: Widening on every machine that Linux runs on.
         let len = packet.total_len as usize;
         let Some(exit) = Exit::of(cx, route, way).filter(|exit| len <= exit.mtu()) else {
-            return self.receive_any::<A>(cx, skb, device, way, None);
+            return self.receive_any::<A>(cx, skb, way, None);
         };
         let mut skb = match skb.into_ordinary(packet.rewrite_len) {
             Ok(skb) => skb,
-            Err(skb) => return self.receive_any::<A>(cx, skb, device, way, None),
+            Err(skb) => return self.receive_any::<A>(cx, skb, way, None),
         };
         route.used(&used, now);
         let translation = &route.backend.translation;
@@ -199,7 +196,6 @@ impl NetState {
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
-        device: u64,
         way: Way,
         tried: Option<u32>,
     ) -> Verdict<'a> {
@@ -215,7 +211,7 @@ impl NetState {
                 Err(counter) => return self.pass(cx, skb, counter),
             },
         };
-        self.filter(cx, skb, &packet, device, way, tried)
+        self.filter(cx, skb, &packet, way, tried)
     }
 
     /// Finds the packet's route, if it goes that way and so is of `client`, whose hash is `hash`.
@@ -242,7 +238,6 @@ impl NetState {
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
         packet: &Packet<A>,
-        device: u64,
         way: Way,
         tried: Option<u32>,
     ) -> Verdict<'a> {
@@ -271,6 +266,7 @@ impl NetState {
             return self.miss(cx, skb, packet, hash, ticks());
         };
         let [replies, ..] = self.counters.local(cx);
+        let device = skb.arrival().device_bit();
         match other {
             Way::In => replies.set(replies.get() & !device),
             Way::Out => replies.set(replies.get() | device),

@@ -28,13 +28,10 @@ pub enum Verdict<'a> {
 /// # Invariants
 ///
 /// `skb` is a valid `sk_buff` whose data begins with the network header and of which this value
-/// owns one reference. `arrival` is what it was when it came; `len` and `head_len` are its length and
-/// that of its linear part, which do not change while it is only looked at.
+/// owns one reference. `arrival` is what it was when it came.
 pub struct RxSkb<'a> {
     skb: NonNull<bindings::sk_buff>,
     arrival: Arrival,
-    len: u32,
-    head_len: u32,
     _cx: PhantomData<&'a ()>,
 }
 
@@ -50,15 +47,11 @@ impl<'a> RxSkb<'a> {
         arrival: u32,
         _cx: &'a RxContext<'_>,
     ) -> Self {
-        // SAFETY: By the safety requirement.
-        let raw = unsafe { skb.as_ref() };
         // INVARIANT: By the safety requirement, and netfilter's ingress hook runs after
-        // `skb_reset_network_header()` with `data` at the network header. The lengths are the buffer's.
+        // `skb_reset_network_header()` with `data` at the network header.
         Self {
             skb,
             arrival: Arrival(arrival),
-            len: raw.len,
-            head_len: raw.len.wrapping_sub(raw.data_len),
             _cx: PhantomData,
         }
     }
@@ -78,20 +71,23 @@ impl<'a> RxSkb<'a> {
     /// Length of the packet in bytes, from the network header on.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.len as usize
+        // SAFETY: By the type invariant `skb` is valid.
+        unsafe { self.skb.as_ref() }.len as usize
     }
 
     /// Whether the packet has no bytes.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The bytes that lie in one piece, from the network header on.
     #[inline(always)]
     pub fn head(&self) -> &[u8] {
-        // SAFETY: By the type invariant so many bytes from `data` on are linear; readers do not write
-        // them, and a writer would need a buffer that nobody else shares.
-        unsafe { core::slice::from_raw_parts(self.skb.as_ref().data, self.head_len as usize) }
+        // SAFETY: By the type invariant `skb` is valid.
+        let raw = unsafe { self.skb.as_ref() };
+        // SAFETY: So many bytes from `data` on are linear; readers do not write them, and a writer would
+        // need a buffer that nobody else shares.
+        unsafe { core::slice::from_raw_parts(raw.data, raw.len.wrapping_sub(raw.data_len) as usize) }
     }
 
     /// Copies the first bytes of the packet, wherever they lie. `None` when there are fewer.
@@ -194,10 +190,10 @@ impl Arrival {
         self.0 & 8 != 0
     }
 
-    /// The lower 24 bits of the index of the device.
+    /// A bit for the device, by the lower bits of its index.
     #[inline(always)]
-    pub fn device(self) -> u32 {
-        self.0 >> 8
+    pub fn device_bit(self) -> u64 {
+        1u64.wrapping_shl(self.0 >> 8)
     }
 }
 
