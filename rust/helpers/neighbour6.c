@@ -5,9 +5,11 @@
 #include <net/ndisc.h>
 #include <net/neighbour.h>
 
-static noinline int fep_helper_ipv6_forward_slow(struct sk_buff *skb, struct dst_entry *dst,
-						 const struct in6_addr *nexthop)
+static noinline int fep_helper_ipv6_forward_any(struct sk_buff *skb, struct dst_entry *dst,
+						const struct in6_addr *nexthop)
 {
+	if (!fep_helper_skb_forward_prepare(skb, dst))
+		return -ENOMEM;
 	/* A route that encapsulates does so in its output function. */
 	if (dst->lwtstate)
 		return dst_output(dev_net(skb->dev), NULL, skb);
@@ -19,15 +21,15 @@ notrace int __flatten fep_helper_ipv6_forward(struct sk_buff *skb, struct dst_en
 				      const struct in6_addr *daddr)
 {
 	const struct in6_addr *nexthop = rt6_nexthop(dst_rt6_info(dst), daddr);
+	struct net_device *dev = dst_dev_rcu(dst);
 	const struct neighbour *neigh;
 
-	if (!fep_helper_skb_forward_prepare(skb, dst))
-		return -ENOMEM;
-	if (likely(!dst->lwtstate)) {
-		neigh = __ipv6_neigh_lookup_noref(skb->dev, nexthop);
-		if (likely(neigh && READ_ONCE(neigh->nud_state) & NUD_CONNECTED &&
-			   READ_ONCE(neigh->hh.hh_len)))
-			return neigh_hh_output(&neigh->hh, skb);
+	if (likely(fep_helper_skb_is_plain(skb, dev) && !dst->lwtstate)) {
+		neigh = __ipv6_neigh_lookup_noref(dev, nexthop);
+		if (likely(fep_helper_neigh_push(skb, neigh))) {
+			fep_helper_skb_leave(skb, dst, dev);
+			return dev_queue_xmit(skb);
+		}
 	}
-	return fep_helper_ipv6_forward_slow(skb, dst, nexthop);
+	return fep_helper_ipv6_forward_any(skb, dst, nexthop);
 }
