@@ -2,7 +2,7 @@
 #   KERNEL=7.3|7.2|VERSION  which stock kernel      KDIR=DIR  any prepared tree
 #   FEP_CACHE=DIR  where set-up keeps what it makes (~/.cache/fep)
 
-.PHONY: help setup build module userspace demo test test-kernels bench bench-profile check vm rust-analyzer clean distclean
+.PHONY: help setup build module userspace demo test test-kernels bench bench-check bench-memory bench-scale bench-tcp bench-profile check vm rust-analyzer clean distclean
 .NOTPARALLEL:
 
 help: ## this list
@@ -22,6 +22,14 @@ test-kernels: ## the guest tests on every supported kernel
 	@scripts/test --every-kernel $(TESTS)
 bench: build ## instructions per packet on each way through a front-end (build/bench.json)
 	@scripts/bench
+bench-check: build ## fails when a packet costs 1 % more instructions than in tests/bench/baseline.json
+	@scripts/bench-check
+bench-memory: build ## bytes for each client, beside IPVS and conntrack (build/bench-memory.json)
+	@scripts/bench-memory
+bench-scale: build ## cost with more routes, services, nodes and processors (build/bench-scale.json)
+	@scripts/bench-scale
+bench-tcp: build ## real TCP through fep, IPVS and forwarding in turn (build/bench-tcp.json)
+	@scripts/bench-tcp
 bench-profile: build ## where the instructions of a row are (PATH_NAME="fep-nat udp4 request steady")
 	@scripts/bench-profile "$(PATH_NAME)" $(if $(AGAINST),--against "$(AGAINST)")
 check: build ## formatting, lints, budgets; no tests

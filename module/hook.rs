@@ -121,11 +121,7 @@ impl NetState {
     /// The fast path: a plain, ordinary packet of a route that is in use. What is otherwise, anywhere
     /// before the first change, leaves it all to [`Self::receive_any`].
     #[inline(always)]
-    fn receive_ip<'a, A: Kind>(
-        &self,
-        cx: &'a RxContext<'_>,
-        skb: RxSkb<'a>,
-    ) -> Verdict<'a> {
+    fn receive_ip<'a, A: Kind>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>) -> Verdict<'a> {
         let [replies, ..] = self.counters.local(cx);
         if replies.get() & skb.arrival().device_bit() == 0 {
             self.receive_way::<A, REQUESTS>(cx, skb)

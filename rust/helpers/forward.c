@@ -33,27 +33,6 @@ static inline bool fep_helper_skb_forward_prepare(struct sk_buff *skb, struct ds
 	return true;
 }
 
-/* Whether fep_helper_skb_leave() does all of that for a packet. */
-static __always_inline bool fep_helper_skb_is_plain(const struct sk_buff *skb,
-						    const struct net_device *dev)
-{
-	return !skb->cloned && skb_headroom(skb) >= LL_RESERVED_SPACE(dev) &&
-	       !((unsigned long)skb->destructor | (unsigned long)skb->sk | skb->_skb_refdst |
-		 skb_get_nfct(skb));
-}
-
-/* The same for a plain packet that goes to its neighbour at once, where nobody asks for its cb. */
-static __always_inline void fep_helper_skb_leave(struct sk_buff *skb, struct dst_entry *dst,
-						 struct net_device *dev)
-{
-	skb->pkt_type = PACKET_OUTGOING;
-	skb_clear_tstamp(skb);
-	skb_forward_csum(skb);
-	__vlan_hwaccel_clear_tag(skb);
-	skb_dst_set_noref(skb, dst);
-	skb->dev = dev;
-}
-
 /* Sends a packet through the IP layer's output, which fragments it. */
 int fep_helper_ip_output(struct net *net, struct sk_buff *skb, struct dst_entry *dst)
 {

@@ -8,6 +8,7 @@
 #include "icmp.c"
 #include "ipv4.c"
 #include "ipv6.c"
+#include "leave.c"
 #include "neighbour4.c"
 #include "neighbour6.c"
 #include "net_namespace.c"

@@ -19,13 +19,13 @@ def main():
         "Results: build/bench-tcp.json, build/bench-tcp-counted.json.")
     parser.add_argument("--counted", action="store_true", help="instructions of one processor in place of time on two")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns that count (5)")
-    parser.add_argument("--bytes", type=int, default=4 << 30, metavar="N", help="of each bulk transfer (4 GiB)")
-    parser.add_argument("--seconds", type=int, default=5, metavar="N", help="of each run of wrk (5)")
+    parser.add_argument("--seconds", type=int, default=5, metavar="N", help="of each run of iperf3 or wrk (5); counted, "
+                        "a second is 1,000,000,000 instructions")
     parser.add_argument("--only", action="append", choices=KINDS, default=[], help="only this traffic; repeatable")
     parser.add_argument("--kernel", default=os.environ.get("KERNEL"), metavar="V")
     args = parser.parse_args()
     status, rows = in_guest(
-        "tcp_in_guest.py", "--rounds", args.rounds, "--bytes", args.bytes, "--seconds", args.seconds,
+        "tcp_in_guest.py", "--rounds", args.rounds, "--seconds", args.seconds,
         *(["--counted"] if args.counted else []), *(word for kind in args.only for word in ("--only", kind)),
         kernel=args.kernel, icount=args.counted, timeout=7200, options=() if args.counted else ("--smp", "2"))
     if rows and not args.only:

@@ -33,6 +33,25 @@ def front_end_reaches_its_nodes(lab):
         equal(lab.fep.counters()["drop_stale_reply"], before["drop_stale_reply"], "drop_stale_reply")
 
 
+def address_becomes_local(lab):
+    with case("an address that was a client's and becomes the host's makes no more routes, until it is gone"):
+        raw = lab.c.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
+        address, ports = "198.51.100.77", iter(range(41000, 41100))
+
+        def grown(counter, count):
+            before = lab.fep.counters()[counter]
+            for _ in range(count):
+                raw.sendto(syn(address, next(ports)), (VIP, 0))
+            wait_for(lambda: lab.fep.counters()[counter] - before >= count, f"{count} more in {counter}")
+
+        grown("route_allocated", 3)
+        for _ in range(2):
+            lab.fe.ip(f"addr add {address}/32 dev out0")
+            grown("pass_foreign", 3)
+            lab.fe.ip(f"addr del {address}/32 dev out0")
+            grown("route_allocated", 3)
+
+
 def martian_clients(lab):
     with case("clients that claim to be the host make no routes, and do not disturb its connections"):
         raw = lab.c.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW))
@@ -198,6 +217,7 @@ def main():
     lab.fep.add_service(WEB, [(node(1), 80), (node(2), 80)])
     front_end_reaches_its_nodes(lab)
     martian_clients(lab)
+    address_becomes_local(lab)
     failed_and_restored_at_once(lab)
     dead_neighbour(lab)
     limits_of_containers()
