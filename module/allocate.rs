@@ -164,7 +164,6 @@ impl NetState {
             Ok(Inserted::New(route)) => {
                 self.count(cx, Counter::RouteAllocated, 1);
                 route.backend.count_connection(cx);
-                route.backend.info.route_added();
                 Ok(route)
             }
             Ok(Inserted::Existing(route)) => Ok(route),

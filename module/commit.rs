@@ -152,7 +152,9 @@ impl NetState {
         if draft.ended.is_empty() {
             return 0;
         }
-        self.delete_routes(&|route| !route.live);
+        for backend in draft.ended.iter() {
+            self.delete_routes_of(backend, true);
+        }
         let deleted = u64::from(dead().wrapping_sub(before).unsigned_abs());
         for backend in draft.retired.iter() {
             backend.info().service.retire(backend);

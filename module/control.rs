@@ -10,24 +10,26 @@ use fep_core::validate::filter;
 use fep_net::{
     chardev::ControlFile,
     netns::{NetRef, PernetRegistration},
+    time::give_way,
 };
 use fep_uapi::{
-    Commit, Dump, DumpObject, FlushRoutes, Op, Reason, Status, DUMP_END, FLAG_DRY_RUN, IOC_COMMIT,
-    IOC_DUMP, IOC_FLUSH_ROUTES, IOC_STATUS, OPS_MAX,
+    Commit, Dump, DumpObject, EndRoutes, FlushRoutes, Op, Reason, RouteRecord, Status, DUMP_END,
+    DUMP_TOKENS, END_ROUTES_MAX, FLAG_DRY_RUN, IOC_COMMIT, IOC_DUMP, IOC_END_ROUTES,
+    IOC_FLUSH_ROUTES, IOC_STATUS, OPS_MAX,
 };
 use kernel::{
     prelude::*,
     sync::Arc,
     uaccess::{UserPtr, UserSlice},
 };
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Fewest and most records of a page.
 const PAGE_MIN: u32 = 64;
 const PAGE_MAX: u32 = 4096;
 
-/// Operations copied from user space at once.
-const OPS_CHUNK: usize = 32;
+/// Elements of an array copied from user space at once.
+const CHUNK: usize = 32;
 
 /// An open file.
 pub(crate) struct Control {
@@ -57,6 +59,7 @@ impl ControlFile for Control {
             IOC_COMMIT => self.commit(argument),
             IOC_DUMP => self.dump(argument),
             IOC_FLUSH_ROUTES => self.flush_routes(argument),
+            IOC_END_ROUTES => self.end_routes(argument),
             _ => Err(ENOTTY),
         }
     }
@@ -79,7 +82,7 @@ impl Control {
         } else if commit.count == 0 || commit.count > OPS_MAX {
             Some((0, Reason::BadOpCount))
         } else {
-            let ops = read_ops(commit.ops, commit.count as usize)?;
+            let ops = read_array::<Op>(commit.ops, commit.count as usize)?;
             // A caller who cannot be told the outcome must hear of that before anything changes.
             write(argument, &commit)?;
             let dry_run = commit.flags & FLAG_DRY_RUN != 0;
@@ -101,13 +104,17 @@ impl Control {
     fn dump(&self, argument: usize) -> Result<isize> {
         self.check_admin()?;
         let mut dump: Dump = read(argument)?;
-        if dump.flags != 0 || dump.reserved != 0 || dump.capacity < PAGE_MIN {
+        if dump.flags & !DUMP_TOKENS != 0 || dump.reserved != 0 || dump.capacity < PAGE_MIN {
             return Err(EINVAL);
         }
         let object = DumpObject::from_code(dump.object).ok_or(EINVAL)?;
         let filter = filter(&dump.service, &dump.backend).map_err(|_| EINVAL)?;
         let unfiltered = dump.service.is_none() && dump.backend.is_none();
         if !unfiltered && matches!(object, DumpObject::Devices | DumpObject::Services) {
+            return Err(EINVAL);
+        }
+        let tokens = dump.flags & DUMP_TOKENS != 0;
+        if tokens && object != DumpObject::Routes {
             return Err(EINVAL);
         }
         // CAST: A few thousand.
@@ -127,7 +134,11 @@ impl Control {
                 finish(&mut dump, &page)?;
             }
             DumpObject::Routes => {
-                let page = state.dump_routes(dump.cursor, capacity, &filter)?;
+                let page = state.dump_routes(dump.cursor, capacity, &filter, tokens)?;
+                finish(&mut dump, &page)?;
+            }
+            DumpObject::Nodes => {
+                let page = state.dump_nodes(dump.cursor, capacity, &filter)?;
                 finish(&mut dump, &page)?;
             }
         }
@@ -141,10 +152,30 @@ impl Control {
             return Err(EINVAL);
         }
         let filter = filter(&flush.service, &flush.backend).map_err(|_| EINVAL)?;
-        flush.deleted = self
-            .state
-            .delete_routes(&|route| filter.matches(&route.info.service.id, &route.info.node));
+        flush.deleted = self.state.flush(&filter);
         write(argument, &flush)
+    }
+
+    fn end_routes(&self, argument: usize) -> Result<isize> {
+        self.check_admin()?;
+        let mut end: EndRoutes = read(argument)?;
+        let wanted = EndRoutes {
+            routes: end.routes,
+            count: end.count,
+            ..EndRoutes::default()
+        };
+        if end != wanted || end.count == 0 || end.count > END_ROUTES_MAX {
+            return Err(EINVAL);
+        }
+        let records: KVVec<RouteRecord> = read_array(end.routes, end.count as usize)?;
+        // All are looked at before one is deleted.
+        for delete in [false, true] {
+            for record in records.iter() {
+                self.state.end_route(record, delete, &mut end)?;
+            }
+            give_way();
+        }
+        write(argument, &end)
     }
 }
 
@@ -180,22 +211,21 @@ fn write<T: IntoBytes + Immutable>(argument: usize, value: &T) -> Result<isize> 
     Ok(0)
 }
 
-/// Reads a commit's operations, once.
-fn read_ops(address: u64, count: usize) -> Result<KVVec<Op>> {
-    const SIZE: usize = core::mem::size_of::<Op>();
+/// Reads an array, once: a commit's operations, or routes.
+fn read_array<T: FromBytes + IntoBytes + Clone>(address: u64, count: usize) -> Result<KVVec<T>> {
     let address = usize::try_from(address).map_err(|_| EFAULT)?;
-    let bytes = count.checked_mul(SIZE).ok_or(EINVAL)?;
+    let bytes = count.checked_mul(core::mem::size_of::<T>()).ok_or(EINVAL)?;
     let mut reader = UserSlice::new(UserPtr::from_addr(address), bytes).reader();
-    let mut ops: KVVec<Op> = KVVec::with_capacity(count, GFP_KERNEL)?;
-    let mut chunk: KVec<Op> = KVec::new();
-    chunk.resize(OPS_CHUNK.min(count), Op::new_zeroed(), GFP_KERNEL)?;
-    while ops.len() < count {
-        let rest = count.saturating_sub(ops.len()).min(chunk.len());
+    let mut all: KVVec<T> = KVVec::with_capacity(count, GFP_KERNEL)?;
+    let mut chunk: KVec<T> = KVec::new();
+    chunk.resize(CHUNK.min(count), T::new_zeroed(), GFP_KERNEL)?;
+    while all.len() < count {
+        let rest = count.saturating_sub(all.len()).min(chunk.len());
         let part = chunk.get_mut(..rest).ok_or(EINVAL)?;
         reader.read_slice(part.as_mut_bytes())?;
-        ops.extend_from_slice(part, GFP_KERNEL)?;
+        all.extend_from_slice(part, GFP_KERNEL)?;
     }
-    Ok(ops)
+    Ok(all)
 }
 
 /// The errno of a reason.

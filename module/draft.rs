@@ -49,6 +49,8 @@ pub(crate) struct DraftMember {
     pub(crate) method: Method,
     pub(crate) serial: u32,
     pub(crate) weight: u32,
+    pub(crate) priority: u32,
+    pub(crate) load: u32,
     pub(crate) failed: bool,
     /// Its routes have to go: it failed.
     pub(crate) ended: bool,
@@ -74,7 +76,7 @@ pub(crate) struct DraftService {
 
 impl DraftService {
     /// The contents, copied from the base when first changed.
-    fn edit(&mut self) -> Outcome<&mut Contents> {
+    pub(crate) fn edit(&mut self) -> Outcome<&mut Contents> {
         let contents = match self.contents.take() {
             Some(contents) => contents,
             None => {
@@ -89,6 +91,8 @@ impl DraftService {
                         method: info.method,
                         serial: info.serial,
                         weight: member.weight,
+                        priority: member.priority,
+                        load: member.load,
                         failed: member.failed,
                         ended: false,
                     };
@@ -106,7 +110,7 @@ impl DraftService {
     }
 
     /// Whether any node matches, without copying anything.
-    fn has(&self, pattern: &NodePattern) -> bool {
+    pub(crate) fn has(&self, pattern: &NodePattern) -> bool {
         match (&self.contents, &self.base) {
             (Some(contents), _) => contents.members.iter().any(|m| pattern.matches(&m.node)),
             (None, Some(base)) => base
@@ -172,7 +176,7 @@ impl Draft {
         })
     }
 
-    fn position(&self, id: &Service) -> Option<usize> {
+    pub(crate) fn position(&self, id: &Service) -> Option<usize> {
         let same = |at: u32| {
             self.services
                 .get(at as usize)
@@ -183,7 +187,7 @@ impl Draft {
         (!removed).then_some(at)
     }
 
-    fn service(&mut self, id: &Service) -> Outcome<&mut DraftService> {
+    pub(crate) fn service(&mut self, id: &Service) -> Outcome<&mut DraftService> {
         let at = self.position(id).ok_or(Reason::NoSuchService)?;
         Ok(self.services.get_mut(at).ok_or(Reason::NoSuchService)?)
     }
@@ -223,11 +227,22 @@ impl Draft {
                 backend,
                 weight,
             } => {
-                let contents = self.service(&service)?.edit()?;
-                let member = contents.members.iter_mut().find(|m| m.node == backend);
-                member.ok_or(Reason::NoSuchBackend)?.weight = weight;
+                self.member(&service, &backend)?.weight = weight;
                 Ok(())
             }
+            Change::BackendPriority {
+                service,
+                backend,
+                priority,
+            } => {
+                self.member(&service, &backend)?.priority = priority;
+                Ok(())
+            }
+            Change::BackendLoad {
+                service,
+                backend,
+                load,
+            } => self.edit_matching(service, &backend, |member| member.load = load),
             Change::BackendDel { service, backend } => self.remove_backend(&service, &backend),
             Change::BackendFail { service, backend } => self.mark(service, &backend, true),
             Change::BackendRestore { service, backend } => self.mark(service, &backend, false),
@@ -342,6 +357,8 @@ impl Draft {
             method,
             serial,
             weight,
+            priority: 0,
+            load: 0,
             failed: false,
             ended: false,
         };
@@ -364,35 +381,5 @@ impl Draft {
             self.retired.push(backend, GFP_KERNEL_ACCOUNT)?;
         }
         Ok(())
-    }
-
-    /// Marks nodes failed, or takes the mark away.
-    fn mark(&mut self, id: Option<Service>, pattern: &NodePattern, failed: bool) -> Outcome {
-        let only = match id {
-            Some(id) => Some(self.position(&id).ok_or(Reason::NoSuchService)?),
-            None => None,
-        };
-        let mut found = false;
-        for (at, service) in self.services.iter_mut().enumerate() {
-            let meant = only.is_none_or(|only| only == at);
-            if !meant || service.removed || !service.has(pattern) {
-                continue;
-            }
-            found = true;
-            let contents = service.edit()?;
-            for member in contents.members.iter_mut() {
-                if !pattern.matches(&member.node) {
-                    continue;
-                }
-                // Restored again by a later operation, it has lost its routes all the same.
-                member.ended |= failed && !member.failed;
-                member.failed = failed;
-            }
-        }
-        if found {
-            Ok(())
-        } else {
-            Err(Reason::NoSuchBackend.into())
-        }
     }
 }

@@ -17,10 +17,11 @@ use fep_net::{
     netdev::rtnl_lock,
     table::Table,
     time::{give_way, ticks, TICKS_PER_SECOND},
+    word::Word,
 };
 use fep_uapi::{
-    BackendRecord, Counter, DeviceRecord, RouteRecord, ServiceId, ServiceRecord, Status, Traffic,
-    ABI_MAJOR, ABI_MINOR, COUNTERS, STATE_FAILED,
+    BackendRecord, Counter, DeviceRecord, NodeRecord, RouteRecord, ServiceId, ServiceRecord,
+    Status, Traffic, ABI_MAJOR, ABI_MINOR, COUNTERS, STATE_FAILED,
 };
 use kernel::prelude::*;
 
@@ -109,6 +110,16 @@ impl NetState {
         capacity: usize,
         filter: &Filter,
     ) -> Result<Page<BackendRecord>> {
+        self.dump_members(from, capacity, filter, backend_record)
+    }
+
+    fn dump_members<T>(
+        &self,
+        from: u64,
+        capacity: usize,
+        filter: &Filter,
+        record: impl Fn(&ServiceShared, &Member) -> T,
+    ) -> Result<Page<T>> {
         let snapshot = self.config.lock().snapshot.clone();
         let mut page = Page::new(capacity, from, snapshot.generation)?;
         let members = snapshot
@@ -119,11 +130,21 @@ impl NetState {
             let shared = &service.shared;
             let at = cursor(shared.serial, member.backend.info().serial).saturating_add(1);
             let wanted = at > from && filter.matches(&shared.id, &member.backend.info().node);
-            if wanted && !page.push(capacity, backend_record(shared, member), at) {
+            if wanted && !page.push(capacity, record(shared, member), at) {
                 break;
             }
         }
         Ok(page)
+    }
+
+    /// More about each back-end node, as in [`Self::dump_backends`].
+    pub(crate) fn dump_nodes(
+        &self,
+        from: u64,
+        capacity: usize,
+        filter: &Filter,
+    ) -> Result<Page<NodeRecord>> {
+        self.dump_members(from, capacity, filter, node_record)
     }
 
     /// Allocated routes that have not ended, IPv4 first, in the order of their hashes: that is the
@@ -133,20 +154,26 @@ impl NetState {
         from: u64,
         capacity: usize,
         filter: &Filter,
+        tokens: bool,
     ) -> Result<Page<RouteRecord>> {
         let generation = self.config.lock().snapshot.generation;
         let mut page = Page::new(capacity, from, generation)?;
+        let ask = Ask {
+            capacity,
+            filter,
+            tokens,
+        };
         // CAST: The lower half is the hash.
         let at = from as u32;
         match from >> 32 {
             0 => {
-                if dump_table::<Ipv4Addr>(&self.routes.four, at, capacity, filter, &mut page) {
+                if dump_table::<Ipv4Addr>(&self.routes.four, at, &ask, &mut page) {
                     page.cursor = 1 << 32;
-                    dump_table::<Ipv6Addr>(&self.routes.six, 0, capacity, filter, &mut page);
+                    dump_table::<Ipv6Addr>(&self.routes.six, 0, &ask, &mut page);
                 }
             }
             1 => {
-                dump_table::<Ipv6Addr>(&self.routes.six, at, capacity, filter, &mut page);
+                dump_table::<Ipv6Addr>(&self.routes.six, at, &ask, &mut page);
             }
             2 => {}
             _ => return Err(EINVAL),
@@ -185,6 +212,7 @@ impl NetState {
             // Behind the word for the devices.
             *counter = self.counters.sum(index.saturating_add(1));
         }
+        status.visited = self.visited.get().unsigned_abs();
         ended(&mut status.counters, self.expired.get(), self.deleted.get());
         status
     }
@@ -208,7 +236,7 @@ fn service_record(service: &ServiceVersion) -> ServiceRecord {
     let mut routes = 0u64;
     for member in service.members.iter() {
         traffic = sum(&traffic, &member.backend.traffic());
-        routes = routes.saturating_add(NetState::routes_of(&member.backend));
+        routes = routes.saturating_add(u64::from(member.backend.routes()));
     }
     let mut counters = [0u64; COUNTERS];
     for (index, counter) in counters.iter_mut().enumerate() {
@@ -248,11 +276,37 @@ fn backend_record(shared: &ServiceShared, member: &Member) -> BackendRecord {
         backend: info.node.into(),
         weight: member.weight,
         state: if member.failed { STATE_FAILED } else { 0 },
-        routes: NetState::routes_of(&member.backend),
+        routes: u64::from(member.backend.routes()),
         traffic: member.backend.traffic(),
         method: info.method.code(),
         ..Default::default()
     }
+}
+
+fn node_record(shared: &ServiceShared, member: &Member) -> NodeRecord {
+    let info = member.backend.info();
+    let count = |counter: &Word<i64>| counter.get().unsigned_abs();
+    NodeRecord {
+        service: ServiceId::from(shared.id),
+        backend: info.node.into(),
+        weight: member.weight,
+        state: if member.failed { STATE_FAILED } else { 0 },
+        priority: member.priority,
+        load: member.load,
+        routes: u64::from(member.backend.routes()),
+        connections: member.backend.traffic().connections,
+        syn_unanswered: count(&info.syns.unanswered),
+        syn_reset: count(&info.syns.reset),
+        syn_repeated: count(&info.syns.repeated),
+        ..Default::default()
+    }
+}
+
+/// What a caller wants to know of routes.
+struct Ask<'a> {
+    capacity: usize,
+    filter: &'a Filter,
+    tokens: bool,
 }
 
 /// Adds the routes of one family from a hash on. Says whether these are all.
@@ -262,8 +316,7 @@ fn backend_record(shared: &ServiceShared, member: &Member) -> BackendRecord {
 fn dump_table<A: Kind>(
     table: &Table<Route<A>>,
     mut at: u32,
-    capacity: usize,
-    filter: &Filter,
+    ask: &Ask<'_>,
     page: &mut Page<RouteRecord>,
 ) -> bool {
     let family = page.cursor >> 32 << 32;
@@ -276,9 +329,13 @@ fn dump_table<A: Kind>(
             let mut full = false;
             table.retain(at, end, |route| {
                 let seen = route.seen();
-                let shown = filter.matches(&seen.info.service.id, &seen.info.node);
+                let shown = ask.filter.matches(&seen.info.service.id, &seen.info.node);
                 if shown && !full && !seen.is_over(now) {
-                    full = !page.push(capacity, route_record(&seen, now), family);
+                    let mut record = route_record(&seen, now);
+                    if let Some(stamp) = ask.tokens.then(|| route.watch(now)).flatten() {
+                        record.token = token(stamp);
+                    }
+                    full = !page.push(ask.capacity, record, family);
                 }
                 true
             });
@@ -324,6 +381,11 @@ fn route_record(route: &Seen<'_>, now: u32) -> RouteRecord {
         expires_ms: milliseconds(timeout.saturating_sub(idle)),
         ..Default::default()
     }
+}
+
+/// How a route's time stamp crosses the boundary: as another number than 0.
+pub(crate) fn token(stamp: u32) -> u64 {
+    1 << 32 | u64::from(stamp)
 }
 
 /// Ticks in milliseconds, up to the largest number.

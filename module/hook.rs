@@ -163,7 +163,7 @@ impl NetState {
             Ok(skb) => skb,
             Err(skb) => return self.receive_any::<A>(cx, skb, way, None),
         };
-        route.used(&used, now);
+        route.used(&used, direction(way), now);
         let translation = &route.backend.translation;
         let translate =
             |head: &mut _| A::translate(head, &packet, side(way), translation, Coverage::Full);
@@ -281,7 +281,7 @@ impl NetState {
     ) -> Verdict<'a> {
         let now = ticks();
         match route.in_use(direction(way), packet.tcp_flags, now) {
-            Some(used) => route.used(&used, now),
+            Some(used) => route.used(&used, direction(way), now),
             None if self.revive(cx, packet.protocol, packet.tcp_flags, route, way, now) => {}
             None => {
                 let hash = A::hash_of(client(packet, Way::In), &self.hash_key);
@@ -319,7 +319,7 @@ impl NetState {
                 OnReply::Ignore => return false,
             },
         };
-        route.used(&Use::new(&view, tracker, now), now);
+        route.used(&Use::new(&view, tracker, now), direction(way), now);
         true
     }
 

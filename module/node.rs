@@ -2,7 +2,7 @@
 
 //! What is kept of services and back-end nodes from one configuration to the next.
 
-use crate::route::Kind;
+use crate::route::{Kind, Route};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
     flow::patience,
@@ -12,6 +12,7 @@ use fep_core::{
     wrr,
 };
 use fep_net::{
+    group::Group,
     lock::BhLock,
     percpu::PerCpuCounters,
     route::RouteCache,
@@ -132,10 +133,20 @@ pub(crate) struct Info {
     pub(crate) method: Method,
     /// Position in lists; grows with every node that is added to the service.
     pub(crate) serial: u32,
-    /// Allocated routes.
-    pub(crate) routes: OwnLine<Word<i32>>,
     /// Routes that were taken out because the node had failed or was removed.
-    pub(crate) dead: Word<i32>,
+    pub(crate) dead: OwnLine<Word<i32>>,
+    /// What its answers to SYNs were, or that there were none.
+    pub(crate) syns: Syns,
+}
+
+/// Connections that a node did not take, and signs of them.
+pub(crate) struct Syns {
+    /// Routes that ended without an answer to the client's SYN.
+    pub(crate) unanswered: Word<i64>,
+    /// SYNs that the node answered with a reset.
+    pub(crate) reset: Word<i64>,
+    /// SYNs that were repeated without an answer.
+    pub(crate) repeated: Word<i64>,
 }
 
 /// A back-end node of one service, for as long as a configuration or a route refers to it.
@@ -143,6 +154,7 @@ pub(crate) struct Info {
 /// Every packet of an established connection reads it, so it shares no cache line with what every
 /// new connection writes: its own count of references (by its alignment) and that of its routes. What
 /// an IPv4 packet reads is the first line.
+#[pin_data]
 #[repr(C, align(64))]
 pub(crate) struct Backend<A: Kind> {
     /// The way to the node.
@@ -152,6 +164,9 @@ pub(crate) struct Backend<A: Kind> {
     direct: bool,
     pub(crate) state: State,
     pub(crate) info: Info,
+    /// Allocated routes.
+    #[pin]
+    pub(crate) routes: Group<Route<A>>,
 }
 
 // The timeouts are for routes that were idle for a while.
@@ -182,8 +197,12 @@ impl AnyBackend {
             node,
             method,
             serial,
-            routes: OwnLine(Word::new(0)),
-            dead: Word::new(0),
+            dead: OwnLine(Word::new(0)),
+            syns: Syns {
+                unanswered: Word::new(0),
+                reset: Word::new(0),
+                repeated: Word::new(0),
+            },
         };
         match (vip, node.address) {
             (V4(vip), V4(address)) => {
@@ -211,6 +230,14 @@ impl AnyBackend {
         match self {
             Self::V4(backend) => &backend.state,
             Self::V6(backend) => &backend.state,
+        }
+    }
+
+    /// Allocated routes now.
+    pub(crate) fn routes(&self) -> u32 {
+        match self {
+            Self::V4(backend) => backend.routes.len(),
+            Self::V6(backend) => backend.routes.len(),
         }
     }
 
@@ -284,15 +311,8 @@ fn ticks(timeouts: &[u32; TIMEOUTS]) -> [u32; TIMEOUTS] {
 }
 
 impl Info {
-    /// Counts a route that was put into the table.
-    #[inline]
-    pub(crate) fn route_added(&self) {
-        self.routes.atomic().add(1, Relaxed);
-    }
-
     /// Counts a route that was taken out of the table, a dead one or one whose time was over.
     pub(crate) fn route_removed(&self, live: bool) {
-        self.routes.atomic().add(-1, Relaxed);
         if !live {
             self.dead.atomic().add(1, Relaxed);
         }
@@ -306,17 +326,19 @@ impl<A: Kind> Backend<A> {
         translation: Translation<A>,
         timeouts: &[u32; TIMEOUTS],
     ) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
+        let traffic = PerCpuCounters::new()?;
+        Arc::pin_init(
+            pin_init!(Self {
                 way: RouteCache::new(),
-                traffic: PerCpuCounters::new()?,
-                translation,
-                state: State::new(timeouts),
+                traffic: traffic,
+                translation: translation,
                 direct: info.method == Method::Dr,
-                info,
-            },
+                state: State::new(timeouts),
+                info: info,
+                routes <- Group::new(),
+            }),
             GFP_KERNEL_ACCOUNT,
-        )?)
+        )
     }
 
     /// Whether packets reach the node as they are (direct routing), and it answers clients itself.

@@ -5,7 +5,7 @@
 use crate::{
     draft::{Contents, Draft, Outcome},
     node::{AnyBackend, ServiceShared},
-    snapshot::{Member, ServiceVersion, Snapshot},
+    snapshot::{ranks, Member, ServiceVersion, Snapshot},
 };
 use fep_core::wrr::Slot;
 use fep_uapi::{Method, Reason};
@@ -79,17 +79,22 @@ fn version(shared: Arc<ServiceShared>, contents: Contents) -> Outcome<Arc<Servic
             backend,
             serial: draft.serial,
             weight: draft.weight,
+            priority: draft.priority,
+            load: draft.load,
             failed: draft.failed,
             generation,
         };
         members.push(member, GFP_KERNEL_ACCOUNT)?;
     }
+    let (ranks, tier) = ranks(&members)?;
     let version = ServiceVersion {
         any_direct: contents.members.iter().any(|m| m.method == Method::Dr),
         shared,
         scheduler: contents.scheduler,
         timeouts: contents.timeouts,
         members,
+        ranks,
+        tier,
         next_serial: contents.next_serial,
     };
     Ok(Arc::new(version, GFP_KERNEL_ACCOUNT)?)

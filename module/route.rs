@@ -10,11 +10,12 @@ use fep_core::{
     icmp::Quote,
     packet::{Packet, TcpFlags},
     tcp::{Direction, Tracker},
-    timeout::{idle, stamp_due},
+    timeout::{idle, stamp_due, watched},
     validate::Node,
 };
 use fep_net::{
     family::Family,
+    group::Group,
     route::RouteCache,
     slab::SlabCacheGuard,
     table::{Entry, EntrySlab, Table},
@@ -23,7 +24,7 @@ use fep_net::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{atomic::Relaxed, Arc},
 };
 
 /// A client and its node.
@@ -152,6 +153,11 @@ impl<A: Kind> Entry for Route<A> {
     }
 
     #[inline(always)]
+    fn group(&self) -> &Group<Self> {
+        &self.backend.routes
+    }
+
+    #[inline(always)]
     fn slab() -> &'static EntrySlab<Self> {
         A::slab()
     }
@@ -261,14 +267,43 @@ impl<A: Kind> Route<A> {
     /// Notes that a packet used the route: nothing is written that does not change, and the time at
     /// most once a second, so that CPUs do not fight for the line.
     #[inline(always)]
-    pub(crate) fn used(&self, by: &Use, now: u32) {
+    pub(crate) fn used(&self, by: &Use, direction: Direction, now: u32) {
         if by.after != by.before {
             self.tracker.set(by.after.to_bits());
+            if by.before.is_refused(by.after, direction) {
+                count_syn(&self.backend.info.syns.reset);
+            }
         }
         if by.stamp {
             self.last_used.set(now);
+            if by.before.is_unanswered() && by.after == by.before && direction == Direction::Request
+            {
+                count_syn(&self.backend.info.syns.repeated);
+            }
         }
     }
+
+    /// What stands for the last use of the route, and shows the next one: it makes the route look a
+    /// second older where it was used within that. Nothing for a route that ends so soon that this
+    /// would matter.
+    pub(crate) fn watch(&self, now: u32) -> Option<u32> {
+        let seen = self.last_used.get();
+        let state = Tracker::from_bits(self.tracker.get()).state();
+        let timeout = self.backend.state.timeout_of(state);
+        let stamp = watched(now, seen, timeout, TICKS_PER_SECOND)?;
+        if stamp == seen {
+            return Some(seen);
+        }
+        // A packet that writes it at the same time has used it.
+        let swapped = self.last_used.atomic().cmpxchg(seen, stamp, Relaxed);
+        swapped.ok().map(|_| stamp)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn count_syn(counter: &Word<i64>) {
+    counter.atomic().add(1, Relaxed);
 }
 
 /// What a packet does to its route.

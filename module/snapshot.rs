@@ -10,7 +10,14 @@ use crate::{
     node::{AnyBackend, ServiceShared},
 };
 use core::net::IpAddr;
-use fep_core::{address::Address, hash::HashKey, validate::Service, wrr};
+use fep_core::{
+    address::Address,
+    hash::HashKey,
+    rank::{self, Rank},
+    steer::{self, Live},
+    validate::Service,
+    wrr,
+};
 use fep_net::rx::RxContext;
 use fep_uapi::{Method, Scheduler, TIMEOUTS};
 use kernel::{prelude::*, sync::Arc};
@@ -21,6 +28,8 @@ pub(crate) struct Member {
     /// The node's, where a search finds it without a look at the node.
     pub(crate) serial: u32,
     pub(crate) weight: u32,
+    pub(crate) priority: u32,
+    pub(crate) load: u32,
     pub(crate) failed: bool,
     /// Generation of the node that routes made from this configuration get.
     pub(crate) generation: u32,
@@ -44,13 +53,46 @@ pub(crate) struct ServiceVersion {
     pub(crate) next_serial: u32,
     /// Whether any node is reached directly.
     pub(crate) any_direct: bool,
+    /// Nodes that take new clients, as they rank.
+    pub(crate) ranks: KVVec<Rank>,
+    /// Those of the best tier, as positions in `members`.
+    pub(crate) tier: KVVec<u32>,
+}
+
+/// Nodes that take new clients, as they rank, and those of the best tier. Sleeps.
+pub(crate) fn ranks(members: &[Member]) -> Result<(KVVec<Rank>, KVVec<u32>)> {
+    let usable = || members.iter().filter(|member| member.takes_clients());
+    let mut ranks = KVVec::with_capacity(members.len(), GFP_KERNEL_ACCOUNT)?;
+    for member in usable() {
+        let rank = Rank {
+            load: member.load,
+            priority: member.priority,
+            index: member.serial,
+        };
+        ranks.push(rank, GFP_KERNEL_ACCOUNT)?;
+    }
+    rank::lead(&mut ranks);
+    let best = rank::tier(usable().map(|member| member.priority));
+    let mut tier = KVVec::with_capacity(members.len(), GFP_KERNEL_ACCOUNT)?;
+    for (at, member) in (0u32..).zip(members) {
+        if member.takes_clients() && Some(member.priority) == best {
+            tier.push(at, GFP_KERNEL_ACCOUNT)?;
+        }
+    }
+    Ok((ranks, tier))
 }
 
 impl ServiceVersion {
+    /// Nodes of the best tier that take new clients.
+    fn tier(&self) -> impl Iterator<Item = &Member> {
+        let positions = self.tier.iter();
+        positions.filter_map(|&at| self.members.get(at as usize))
+    }
+
     /// The scheduler's slots: nodes that take new clients, by serial. Sleeps.
     pub(crate) fn slots(&self) -> Result<KVVec<wrr::Slot>> {
         let mut slots = KVVec::with_capacity(self.members.len(), GFP_KERNEL_ACCOUNT)?;
-        for member in self.members.iter().filter(|m| m.takes_clients()) {
+        for member in self.tier() {
             let slot = wrr::Slot {
                 weight: member.weight,
                 done: 0,
@@ -71,17 +113,45 @@ impl ServiceVersion {
         cx: &RxContext<'_>,
         mut acceptable: impl FnMut(&Member) -> bool,
     ) -> Choice<'_> {
-        let mut passed_over = false;
-        let chosen = wrr::next_where(&mut self.shared.slots.lock_rx(cx), |serial| {
-            let accepted = self.member(serial).is_some_and(&mut acceptable);
-            passed_over |= !accepted;
-            accepted
-        });
-        match chosen.and_then(|serial| self.member(serial)) {
+        let accepts = |serial| self.member(serial).is_some_and(&mut acceptable);
+        let chosen = match self.scheduler {
+            Scheduler::Wrr => {
+                let slots = &mut self.shared.slots.lock_rx(cx);
+                wrr::next_where(slots, accepts).and_then(|serial| self.member(serial))
+            }
+            Scheduler::Optimal => {
+                rank::best(&self.ranks, accepts).and_then(|serial| self.member(serial))
+            }
+            Scheduler::Steer => self.steer(cx, acceptable),
+        };
+        match chosen {
             Some(member) => Choice::Node(member),
-            None if passed_over => Choice::Refused,
-            None => Choice::None,
+            None if self.tier.is_empty() => Choice::None,
+            None => Choice::Refused,
         }
+    }
+
+    /// [`Self::schedule`] by live routes (F7).
+    fn steer(
+        &self,
+        cx: &RxContext<'_>,
+        mut acceptable: impl FnMut(&Member) -> bool,
+    ) -> Option<&Member> {
+        let live = |member: &Member| Live {
+            weight: member.weight,
+            routes: member.backend.routes(),
+        };
+        if self.tier.len() <= steer::ALL {
+            let all = self.tier().map(|member| (member, live(member)));
+            return steer::choose(all, |member| acceptable(member));
+        }
+        let mut slots = self.shared.slots.lock_rx(cx);
+        let window = (0..steer::WINDOW).filter_map(|_| {
+            let accepts = |serial| self.member(serial).is_some_and(&mut acceptable);
+            let member = self.member(wrr::next_where(&mut slots, accepts)?)?;
+            Some((member, live(member)))
+        });
+        steer::choose(window, |_| true)
     }
 
     /// The node with that serial. `binary_search_by_key()` has checked arithmetic: panic paths.

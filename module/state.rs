@@ -8,12 +8,12 @@
 
 use crate::{
     compat::parameter,
-    node::AnyBackend,
+    node::{AnyBackend, Backend},
     route::{Kind, Route, Seen, Tables},
     snapshot::Snapshot,
 };
 use core::net::{Ipv4Addr, Ipv6Addr};
-use fep_core::hash::HashKey;
+use fep_core::{hash::HashKey, validate::Filter};
 use fep_net::{
     foreign::ForeignHosts,
     netdev::{DeviceEvents, NetDevice},
@@ -66,6 +66,8 @@ pub(crate) struct NetState {
     pub(crate) counters: PerCpuCounters<LOCAL>,
     pub(crate) expired: OwnLine<Word<i64>>,
     pub(crate) deleted: OwnLine<Word<i64>>,
+    /// Routes that were looked at to delete those of a node.
+    pub(crate) visited: Word<i64>,
     /// Where, in the order of hashes, the sweep goes on in each family. Written by the sweep only.
     sweep_at: [Word<u32>; 2],
     #[pin]
@@ -132,6 +134,7 @@ impl Pernet for NetState {
                 counters: counters,
                 expired: OwnLine(Word::new(0)),
                 deleted: OwnLine(Word::new(0)),
+                visited: Word::new(0),
                 sweep_at: [const { Word::new(0) }; 2],
                 config <- new_mutex!(Config {
                     snapshot: first,
@@ -183,31 +186,76 @@ impl NetState {
         } else {
             (&self.deleted, &service.deleted)
         };
+        if route.live && route.view.tracker.is_unanswered() {
+            route.info.syns.unanswered.atomic().add(1, Relaxed);
+        }
         total.atomic().add(1, Relaxed);
         of_service.atomic().add(1, Relaxed);
         route.info.route_removed(route.live);
     }
 
-    /// Deletes every route that `doomed` names, and returns how many. Process context.
-    pub(crate) fn delete_routes(&self, doomed: &dyn Fn(&Seen<'_>) -> bool) -> u64 {
-        self.delete_of::<Ipv4Addr>(doomed)
-            .saturating_add(self.delete_of::<Ipv6Addr>(doomed))
+    /// Deletes all routes, and returns how many. Process context.
+    pub(crate) fn delete_all(&self) -> u64 {
+        fn of<A: Kind>(state: &NetState) -> u64 {
+            let mut deleted = 0u64;
+            walk(A::table(&state.routes), 0, u32::MAX, |route| {
+                state.route_deleted(&route.seen());
+                deleted = deleted.saturating_add(1);
+                false
+            });
+            deleted
+        }
+        of::<Ipv4Addr>(self).saturating_add(of::<Ipv6Addr>(self))
     }
 
-    fn delete_of<A: Kind>(&self, doomed: &dyn Fn(&Seen<'_>) -> bool) -> u64 {
+    /// Deletes a node's routes, the dead ones or all of them, and returns how many: in time proportional
+    /// to their number (F6). Process context.
+    pub(crate) fn delete_routes_of(&self, backend: &AnyBackend, dead_only: bool) -> u64 {
+        match backend {
+            AnyBackend::V4(backend) => self.delete_group(backend, dead_only),
+            AnyBackend::V6(backend) => self.delete_group(backend, dead_only),
+        }
+    }
+
+    fn delete_group<A: Kind>(&self, backend: &Backend<A>, dead_only: bool) -> u64 {
         let mut deleted = 0u64;
-        walk(A::table(&self.routes), 0, u32::MAX, |route| {
-            let seen = route.seen();
-            let doomed = doomed(&seen);
-            if doomed {
-                self.deleted.atomic().add(1, Relaxed);
-                seen.info.service.deleted.atomic().add(1, Relaxed);
-                seen.info.route_removed(seen.live);
+        let table = A::table(&self.routes);
+        let visited = table.retain_group(&backend.routes, |route| {
+            let stays = dead_only && route.is_live();
+            if !stays {
+                self.route_deleted(&route.seen());
                 deleted = deleted.saturating_add(1);
             }
-            !doomed
+            stays
         });
+        self.visited
+            .atomic()
+            .add(i64::try_from(visited).unwrap_or(i64::MAX), Relaxed);
         deleted
+    }
+
+    /// Deletes the routes that a filter names, and returns how many. Process context.
+    pub(crate) fn flush(&self, filter: &Filter) -> u64 {
+        if filter.service.is_none() && filter.backend.is_none() {
+            return self.delete_all();
+        }
+        let snapshot = self.config.lock().snapshot.clone();
+        let services = snapshot.services.iter();
+        let members = services.flat_map(|service| service.members.iter());
+        members
+            .filter(|member| {
+                let info = member.backend.info();
+                filter.matches(&info.service.id, &info.node)
+            })
+            .map(|member| self.delete_routes_of(&member.backend, false))
+            .fold(0u64, u64::saturating_add)
+    }
+
+    /// Counts a route that was deleted.
+    pub(crate) fn route_deleted(&self, route: &Seen<'_>) {
+        self.deleted.atomic().add(1, Relaxed);
+        route.info.service.deleted.atomic().add(1, Relaxed);
+        route.info.route_removed(route.live);
     }
 
     /// Sweeps a part of one family's table, or all of it when there is little room left.
@@ -233,12 +281,6 @@ impl NetState {
         );
         at.set(end.wrapping_add(1));
         table.tidy();
-    }
-
-    /// Routes of a node, as an administrator wants to see them.
-    pub(crate) fn routes_of(backend: &AnyBackend) -> u64 {
-        // A route is counted just after it is in the table, so for an instant there may be fewer.
-        u64::try_from(backend.info().routes.get()).unwrap_or(0)
     }
 }
 

@@ -16,7 +16,7 @@
 //! | [`flow`] | whether a packet uses its route, replaces it, or allocates one |
 //! | [`tcp`] | what a TCP segment does to the state of a route |
 //! | [`timeout`] | when a route ends |
-//! | [`wrr`] | which back-end node a new client is given |
+//! | [`wrr`], [`rank`], [`steer`] | which back-end node a new client is given |
 //! | [`rewrite`], [`checksum`] | the bytes that leave |
 //! | [`validate`] | whether a change of the configuration is acceptable |
 
@@ -47,8 +47,10 @@ mod identity;
 mod ipv4;
 mod ipv6;
 pub mod packet;
+pub mod rank;
 pub mod rewrite;
 mod rewrite4;
+pub mod steer;
 pub mod tcp;
 pub mod timeout;
 pub mod validate;

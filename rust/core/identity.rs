@@ -59,6 +59,19 @@ pub fn filter(service: &ServiceId, backend: &Endpoint) -> Result<Filter, Reason>
     })
 }
 
+/// Checks the client of a route that was listed.
+///
+/// # Errors
+///
+/// The rule that it breaks. Clients have all kinds of addresses; those of no route are of no route.
+pub fn client(endpoint: &Endpoint) -> Result<(IpAddr, u16), Reason> {
+    let address = ip(endpoint.family, &endpoint.address)?;
+    if endpoint.reserved0 != 0 || endpoint.reserved1 != 0 {
+        return Err(Reason::ReservedNotZero);
+    }
+    Ok((address, endpoint.port))
+}
+
 impl Filter {
     /// Whether a route, or back-end node, of this service and node is meant.
     #[inline]

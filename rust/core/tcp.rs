@@ -145,6 +145,19 @@ impl Tracker {
         }
     }
 
+    /// Whether the step to `after`, by a packet of this direction, is the node's refusal of a connection:
+    /// a reset in answer to a SYN.
+    #[inline(always)]
+    pub const fn is_refused(self, after: Self, direction: Direction) -> bool {
+        matches!(direction, Direction::Reply) && self.0 == SYN && after.0 == SYN | RESET
+    }
+
+    /// Whether the node has not answered the client's SYN yet.
+    #[inline(always)]
+    pub const fn is_unanswered(self) -> bool {
+        self.0 == SYN
+    }
+
     /// The state that these observations amount to.
     #[inline]
     pub const fn state(self) -> RouteState {

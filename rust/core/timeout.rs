@@ -111,6 +111,19 @@ pub const fn stamp_due(now: u32, last_used: u32, ticks_per_second: u32) -> bool 
     idle(now, last_used) >= ticks_per_second
 }
 
+/// The time stamp of a route that is watched: at least a second old, so that the next packet writes
+/// another one. `None` where the route's `timeout` is too short for it to be made to look older.
+#[inline]
+pub const fn watched(now: u32, last_used: u32, timeout: u32, ticks_per_second: u32) -> Option<u32> {
+    if timeout <= ticks_per_second.saturating_mul(2) {
+        None
+    } else if stamp_due(now, last_used, ticks_per_second) {
+        Some(last_used)
+    } else {
+        Some(now.wrapping_sub(ticks_per_second))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +176,27 @@ mod tests {
             (1 << 31, 0, 0),
         ] {
             assert_eq!(idle(now, last_used), ticks, "{now:#x} - {last_used:#x}");
+        }
+    }
+
+    #[test]
+    fn use_of_a_watched_route_shows() {
+        const HZ: u32 = 250;
+        for last_used in [0, 1000, u32::MAX - 100, u32::MAX] {
+            for ticks in [0, 1, HZ - 1, HZ, HZ + 1, 100 * HZ] {
+                let now = last_used.wrapping_add(ticks);
+                assert_eq!(watched(now, last_used, 2 * HZ, HZ), None);
+                let stamp = watched(now, last_used, 2 * HZ + 1, HZ).unwrap();
+                // Watching it again changes nothing, and it is at most a second older than before.
+                assert_eq!(watched(now, stamp, 900 * HZ, HZ), Some(stamp));
+                assert!(idle(now, stamp) <= HZ.max(ticks));
+                // A packet at whatever time from now on writes another stamp.
+                for later in [0, 1, HZ, 1 << 20] {
+                    let then = now.wrapping_add(later);
+                    assert!(stamp_due(then, stamp, HZ));
+                    assert_ne!(then, stamp);
+                }
+            }
         }
     }
 

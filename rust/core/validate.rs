@@ -6,12 +6,12 @@
 //! service is there, is left to the caller.
 
 use fep_uapi::{
-    Method, Op, OpKind, Reason, Scheduler, DEVICE_NAME_LEN, ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN,
-    TIMEOUTS, TIMEOUT_MAX, WEIGHT_MAX,
+    Method, Op, OpKind, Reason, Scheduler, DEVICE_NAME_LEN, LOAD_MAX, PRIORITY_MAX,
+    ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN, TIMEOUTS, TIMEOUT_MAX, WEIGHT_MAX,
 };
 
 use crate::identity::optional_service;
-pub use crate::identity::{filter, Filter, Node, NodePattern, Service};
+pub use crate::identity::{client, filter, Filter, Node, NodePattern, Service};
 
 /// A change of the configuration whose fields are acceptable; see [`OpKind`] for what each does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +95,24 @@ pub enum Change<'a> {
         /// The limit, in routes.
         limit: u32,
     },
+    /// [`OpKind::BackendPriority`].
+    BackendPriority {
+        /// The service.
+        service: Service,
+        /// The node.
+        backend: Node,
+        /// Its priority.
+        priority: u32,
+    },
+    /// [`OpKind::BackendLoad`].
+    BackendLoad {
+        /// The service; `None` for every service.
+        service: Option<Service>,
+        /// The node.
+        backend: NodePattern,
+        /// Its load.
+        load: u32,
+    },
 }
 
 /// Checks an operation, every field of it (F4, F11).
@@ -138,7 +156,7 @@ pub fn change(op: &Op) -> Result<Change<'_>, Reason> {
             if backend.address.is_ipv4() != service.address.is_ipv4() {
                 return Err(Reason::FamilyMismatch);
             }
-            let weight = weight(op.weight)?;
+            let weight = at_most(op.weight, WEIGHT_MAX, Reason::WeightTooLarge)?;
             let method = Method::from_code(op.method).ok_or(Reason::BadMethod)?;
             if method == Method::Dr && backend.port != service.port {
                 return Err(Reason::PortNotService);
@@ -153,7 +171,7 @@ pub fn change(op: &Op) -> Result<Change<'_>, Reason> {
         OpKind::BackendSet => Change::BackendSet {
             service: Service::try_from(&op.service)?,
             backend: Node::try_from(&op.backend)?,
-            weight: weight(op.weight)?,
+            weight: at_most(op.weight, WEIGHT_MAX, Reason::WeightTooLarge)?,
         },
         OpKind::BackendDel => Change::BackendDel {
             service: Service::try_from(&op.service)?,
@@ -173,6 +191,16 @@ pub fn change(op: &Op) -> Result<Change<'_>, Reason> {
             }
             Change::LimitSet { limit: op.limit }
         }
+        OpKind::BackendPriority => Change::BackendPriority {
+            service: Service::try_from(&op.service)?,
+            backend: Node::try_from(&op.backend)?,
+            priority: at_most(op.priority, PRIORITY_MAX, Reason::PriorityTooLarge)?,
+        },
+        OpKind::BackendLoad => Change::BackendLoad {
+            service: optional_service(&op.service)?,
+            backend: NodePattern::try_from(&op.backend)?,
+            load: at_most(op.load, LOAD_MAX, Reason::LoadTooLarge)?,
+        },
     })
 }
 
@@ -205,6 +233,16 @@ fn unused_fields_are_zero(kind: OpKind, op: &Op) -> Result<(), Reason> {
             rest.backend = zero.backend;
         }
         OpKind::LimitSet => rest.limit = zero.limit,
+        OpKind::BackendPriority => {
+            rest.service = zero.service;
+            rest.backend = zero.backend;
+            rest.priority = zero.priority;
+        }
+        OpKind::BackendLoad => {
+            rest.service = zero.service;
+            rest.backend = zero.backend;
+            rest.load = zero.load;
+        }
     }
     if rest == zero {
         Ok(())
@@ -248,11 +286,11 @@ fn timeouts(seconds: [u32; TIMEOUTS]) -> Result<[u32; TIMEOUTS], Reason> {
     }
 }
 
-/// The weight, if it is not too large.
-fn weight(weight: u32) -> Result<u32, Reason> {
-    if weight > WEIGHT_MAX {
-        Err(Reason::WeightTooLarge)
+/// A number, if it is not too large.
+fn at_most(number: u32, most: u32, reason: Reason) -> Result<u32, Reason> {
+    if number > most {
+        Err(reason)
     } else {
-        Ok(weight)
+        Ok(number)
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     bindings,
+    group::Links,
     slab::SlabCache,
     table::Entry,
     time::give_way,
@@ -26,28 +27,58 @@ use kernel::{
 pub struct Node<E> {
     /// Next node of the chain. Stays as it is when the node is taken out, for readers on it.
     pub(crate) next: Word<*mut Node<E>>,
-    rcu: UnsafeCell<bindings::callback_head>,
+    spare: UnsafeCell<Spare<E>>,
     pub(crate) entry: E,
+}
+
+/// What a node needs while it is in a chain, and what it needs afterwards.
+union Spare<E> {
+    /// Its neighbours in its group.
+    links: Links<E>,
+    /// RCU's, until it is freed.
+    rcu: bindings::callback_head,
 }
 
 impl<E: Entry> Node<E> {
     pub(crate) fn new(next: *mut Node<E>, entry: E) -> Self {
         Self {
             next: Word::new(next),
-            rcu: UnsafeCell::new(bindings::callback_head::default()),
+            spare: UnsafeCell::new(Spare { links: Links::NONE }),
             entry,
         }
+    }
+
+    /// Its neighbours in its group.
+    ///
+    /// # Safety
+    ///
+    /// The node is in a chain, or has just left it, and its group is locked.
+    pub(crate) unsafe fn links(&self) -> Links<E> {
+        // SAFETY: By the safety requirement nobody writes it now. `free_later()` comes after that.
+        unsafe { (*self.spare.get()).links }
+    }
+
+    /// Sets them.
+    ///
+    /// # Safety
+    ///
+    /// As for `links()`.
+    pub(crate) unsafe fn set_links(&self, links: Links<E>) {
+        // SAFETY: By the safety requirement nobody else uses it now.
+        unsafe { *self.spare.get() = Spare { links } };
     }
 
     /// Frees a node when no reader is on it any more.
     ///
     /// # Safety
     ///
-    /// The node came from the entries' slab cache, and the caller has just taken it out of its chain,
-    /// so that nobody else does this.
+    /// The node came from the entries' slab cache, and the caller has just taken it out of its chain and
+    /// its group, so that nobody else does this.
     pub(crate) unsafe fn free_later(node: &Self) {
+        // SAFETY: The field is a part of the node; nobody uses the links any more.
+        let head = unsafe { &raw mut (*node.spare.get()).rcu };
         // SAFETY: By the safety requirement this is the one time that its head is queued.
-        unsafe { bindings::call_rcu(node.rcu.get(), Some(free_node::<E>)) };
+        unsafe { bindings::call_rcu(head, Some(free_node::<E>)) };
     }
 
     /// Frees a node.
@@ -65,10 +96,10 @@ impl<E: Entry> Node<E> {
 
 /// # Safety
 ///
-/// To be called by RCU only, with the `rcu` field of a node that `free_later()` was called on.
+/// To be called by RCU only, with the `spare.rcu` field of a node that `free_later()` was called on.
 unsafe extern "C" fn free_node<E: Entry>(head: *mut bindings::callback_head) {
     let node = head
-        .wrapping_byte_sub(offset_of!(Node<E>, rcu))
+        .wrapping_byte_sub(offset_of!(Node<E>, spare))
         .cast::<Node<E>>();
     if let Some(node) = NonNull::new(node) {
         // SAFETY: By the safety requirement; a grace period is over.
@@ -230,7 +261,10 @@ impl<E: Entry> Buckets<E> {
             } else {
                 link.set(node.next.get());
                 removed = removed.saturating_add(1);
-                // SAFETY: The node is out of its chain, by us.
+                let raw = core::ptr::from_ref(node).cast_mut();
+                // SAFETY: The node is out of its chain, by us; the lock is held, with bottom halves off.
+                unsafe { node.entry.group().unlink(raw) };
+                // SAFETY: The node is out of its chain and its group, by us.
                 unsafe { Node::free_later(node) };
             }
         }
@@ -292,7 +326,9 @@ impl<E: Entry> Drop for Buckets<E> {
             let mut link = head.get();
             while let Some(node) = NonNull::new(link) {
                 // SAFETY: Nobody else has the buckets any more, so nobody refers to their nodes.
-                link = unsafe { node.as_ref() }.next.get();
+                let this = unsafe { node.as_ref() };
+                link = this.next.get();
+                this.entry.group().forget(node);
                 // SAFETY: By the type invariant, and as above.
                 unsafe { Node::free(node) };
             }

@@ -18,6 +18,7 @@ mod buckets;
 pub mod chardev;
 pub mod family;
 pub mod foreign;
+pub mod group;
 pub mod lock;
 pub mod netdev;
 pub mod netns;
@@ -32,6 +33,7 @@ pub mod skb;
 pub mod slab;
 pub mod table;
 pub mod time;
+mod walk;
 pub mod word;
 pub mod work;
 

@@ -87,7 +87,9 @@ impl<'a> RxSkb<'a> {
         let raw = unsafe { self.skb.as_ref() };
         // SAFETY: So many bytes from `data` on are linear; readers do not write them, and a writer would
         // need a buffer that nobody else shares.
-        unsafe { core::slice::from_raw_parts(raw.data, raw.len.wrapping_sub(raw.data_len) as usize) }
+        unsafe {
+            core::slice::from_raw_parts(raw.data, raw.len.wrapping_sub(raw.data_len) as usize)
+        }
     }
 
     /// Copies the first bytes of the packet, wherever they lie. `None` when there are fewer.

@@ -17,9 +17,9 @@
 use crate::{
     bindings,
     buckets::{Buckets, Locks, BUCKET_BITS_MAX, LOCK_BITS},
+    group::Group,
     rx::RxContext,
     slab::SlabCache,
-    time::give_way,
     word::{OwnLine, Word},
 };
 use core::ptr::{null_mut, NonNull};
@@ -37,6 +37,9 @@ pub use crate::buckets::Node;
 pub trait Entry: Send + Sync + Sized + 'static {
     /// The entry's hash, the same for its lifetime.
     fn hash(&self) -> u32;
+
+    /// The entry's group, the same for its lifetime; the entry keeps it alive.
+    fn group(&self) -> &Group<Self>;
 
     /// Where the memory for entries comes from. It must be there while a table has any.
     fn slab() -> &'static EntrySlab<Self>;
@@ -297,6 +300,8 @@ impl<E: Entry> Table<E> {
         unsafe { node.write(Node::new(head.get(), entry)) };
         // Readers see the node whole: the release pairs with their dependent loads.
         head.atomic().store(node.as_ptr(), Release);
+        // SAFETY: The node was just put into its chain, whose lock is held; bottom halves are off.
+        unsafe { node.as_ref().entry.group().link(node.as_ptr()) };
         // SAFETY: The node was just put into its chain, and cannot be freed before the read-side
         // critical section `'a` ends.
         Ok(Inserted::New(unsafe { &node.as_ref().entry }))
@@ -315,7 +320,12 @@ impl<E: Entry> Table<E> {
     }
 
     /// [`Buckets::retain`] of both sets of buckets; the lock is held.
-    fn retain_locked(&self, first: u32, last: u32, mut f: impl FnMut(&E) -> bool) -> u32 {
+    pub(crate) fn retain_locked(
+        &self,
+        first: u32,
+        last: u32,
+        mut f: impl FnMut(&E) -> bool,
+    ) -> u32 {
         // SAFETY: Bottom halves are off.
         let Some(buckets) = (unsafe { self.buckets() }) else {
             return 0;
@@ -326,82 +336,7 @@ impl<E: Entry> Table<E> {
         here.saturating_add(there.map_or(0, |next| next.retain(first, last, &mut f)))
     }
 
-    /// The last hash of the stretch that is best walked over at once from `first` on. Process
-    /// context.
-    pub fn stretch(&self, first: u32) -> u32 {
-        let guard = kernel::sync::rcu::read_lock();
-        // SAFETY: The RCU read side is locked.
-        let last = unsafe { self.buckets() }.map_or(u32::MAX, |buckets| buckets.last(first));
-        drop(guard);
-        last
-    }
-
-    /// Calls `f` with every entry whose hash is among `first..=last`, part of a
-    /// [stretch](Self::stretch). `f` says whether the entry stays; it runs with the chain locked and
-    /// bottom halves off. Returns how many entries went. Process context.
-    pub fn retain(&self, first: u32, last: u32, f: impl FnMut(&E) -> bool) -> u32 {
-        let Some(locks) = self.locks() else {
-            return 0;
-        };
-        let guard = kernel::sync::rcu::read_lock();
-        // SAFETY: The RCU read side is locked.
-        let quiet = unsafe { self.buckets() }.is_none_or(|buckets| {
-            buckets.next.get().is_null()
-                && buckets.last(first) >= last
-                && buckets.head(first).is_none_or(|head| head.get().is_null())
-        });
-        drop(guard);
-        if quiet {
-            return 0;
-        }
-        // One lock covers a bucket, of either set; a stretch may have become several.
-        let removed = locks.with_bh(first, || self.retain_locked(first, last, f));
-        self.forget(removed.unwrap_or(0))
-    }
-
-    /// Takes out every entry with a hash among `first..=last`, or behind that in the last stretch, that
-    /// is `over`, and tells `removed` of it. Looks without a lock, and takes it only where something
-    /// goes. Returns the last hash that was looked at. Process context; gives way.
-    pub fn sweep(
-        &self,
-        first: u32,
-        last: u32,
-        over: impl Fn(&E) -> bool,
-        mut removed: impl FnMut(&E),
-    ) -> u32 {
-        /// Buckets that are looked at before others may run.
-        const AT_ONCE: u32 = 256;
-        let mut at = first;
-        loop {
-            let guard = kernel::sync::rcu::read_lock();
-            // SAFETY: The RCU read side is locked.
-            let Some(buckets) = (unsafe { self.buckets() }) else {
-                return u32::MAX;
-            };
-            let moving = !buckets.next.get().is_null();
-            for _ in 0..AT_ONCE {
-                let end = buckets.last(at);
-                // SAFETY: As above.
-                if moving || unsafe { buckets.any(at, &over) } {
-                    self.retain(at, end, |entry| {
-                        let goes = over(entry);
-                        if goes {
-                            removed(entry);
-                        }
-                        !goes
-                    });
-                }
-                match end.checked_add(1) {
-                    Some(next) if end < last => at = next,
-                    _ => return end,
-                }
-            }
-            drop(guard);
-            give_way();
-        }
-    }
-
-    fn forget(&self, removed: u32) -> u32 {
+    pub(crate) fn forget(&self, removed: u32) -> u32 {
         if removed != 0 {
             // CAST: No more entries than `i32::MAX`.
             let removed = (removed as i32).wrapping_neg();

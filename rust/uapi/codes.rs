@@ -46,6 +46,9 @@ macro_rules! codes {
 pub const FLAG_DRY_RUN: u32 = 1;
 /// Set by the kernel in [`Dump::flags`](crate::Dump::flags): nothing is left after this page.
 pub const DUMP_END: u32 = 1;
+/// In [`Dump::flags`](crate::Dump::flags), routes only: records carry a
+/// [token](crate::RouteRecord::token).
+pub const DUMP_TOKENS: u32 = 2;
 /// In [`BackendRecord::state`](crate::BackendRecord::state): marked failed; no route leads there.
 pub const STATE_FAILED: u32 = 1;
 
@@ -76,6 +79,12 @@ codes! {
         BackendRestore = 10 => "backend_restore",
         /// Sets the limit of the allocated-route table. Uses `limit`.
         LimitSet = 11 => "limit_set",
+        /// Sets the priority of a back-end node; the lower number comes first. Uses `service`,
+        /// `backend`, `priority`.
+        BackendPriority = 12 => "backend_priority",
+        /// Reports the load of a back-end node. Uses `backend` (port 0: every port), `service` (family
+        /// 0: every service) and `load`.
+        BackendLoad = 13 => "backend_load",
     }
 }
 
@@ -157,6 +166,10 @@ codes! {
         PortNotService = 33 => "port_not_service",
         /// The back-end node's address is of another family than the service's.
         FamilyMismatch = 34 => "family_mismatch",
+        /// Priority above [`PRIORITY_MAX`](crate::PRIORITY_MAX).
+        PriorityTooLarge = 35 => "priority_too_large",
+        /// Load above [`LOAD_MAX`](crate::LOAD_MAX).
+        LoadTooLarge = 36 => "load_too_large",
     }
 }
 
@@ -171,14 +184,21 @@ codes! {
         Backends = 3 => "backends",
         /// [`RouteRecord`](crate::RouteRecord)s, in no order that means anything.
         Routes = 4 => "routes",
+        /// [`NodeRecord`](crate::NodeRecord)s: more about each back-end node, as in `Backends`.
+        Nodes = 5 => "nodes",
     }
 }
 
 codes! {
     /// How a service chooses a node for a new client.
     Scheduler {
-        /// Smooth weighted round robin.
+        /// Smooth weighted round robin: the shares of new clients are exact.
         Wrr = 0 => "wrr",
+        /// The least reported load; of equal loads the lower priority number (D3).
+        Optimal = 1 => "optimal",
+        /// Steering: new clients go where live routes are fewest for the weight, so that the live
+        /// distribution converges on the weights (F7).
+        Steer = 2 => "steer",
     }
 }
 

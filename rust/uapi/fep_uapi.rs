@@ -22,19 +22,21 @@ mod ioctl;
 mod records;
 
 pub use codes::{
-    Counter, DumpObject, Method, OpKind, Reason, RouteState, Scheduler, DUMP_END, FLAG_DRY_RUN,
-    STATE_FAILED,
+    Counter, DumpObject, Method, OpKind, Reason, RouteState, Scheduler, DUMP_END, DUMP_TOKENS,
+    FLAG_DRY_RUN, STATE_FAILED,
 };
-pub use ioctl::{ioc_readwrite, IOC_COMMIT, IOC_DUMP, IOC_FLUSH_ROUTES, IOC_MAGIC, IOC_STATUS};
+pub use ioctl::{
+    ioc_readwrite, IOC_COMMIT, IOC_DUMP, IOC_END_ROUTES, IOC_FLUSH_ROUTES, IOC_MAGIC, IOC_STATUS,
+};
 pub use records::{
-    BackendRecord, Commit, DeviceRecord, Dump, Endpoint, FlushRoutes, Op, RouteRecord, ServiceId,
-    ServiceRecord, Status, Traffic,
+    BackendRecord, Commit, DeviceRecord, Dump, EndRoutes, Endpoint, FlushRoutes, NodeRecord, Op,
+    RouteRecord, ServiceId, ServiceRecord, Status, Traffic,
 };
 
 /// Major version of the ABI: a different number means structures or meanings that do not mix.
 pub const ABI_MAJOR: u32 = 1;
 /// Minor version of the ABI: a higher number adds commands or codes and keeps the old ones.
-pub const ABI_MINOR: u32 = 1;
+pub const ABI_MINOR: u32 = 2;
 
 /// Version of this fep, module and userspace together.
 pub const VERSION: &str = "0.1.0";
@@ -44,6 +46,12 @@ pub const DEVICE_PATH: &str = "/dev/fep";
 
 /// Largest weight of a back-end node; 0 drains it.
 pub const WEIGHT_MAX: u32 = 65_535;
+/// Largest priority number of a back-end node; 0 comes first.
+pub const PRIORITY_MAX: u32 = 65_535;
+/// Largest load that may be reported of a back-end node, in whatever unit.
+pub const LOAD_MAX: u32 = 1_000_000;
+/// Most routes that are handed back at once ([`EndRoutes`]).
+pub const END_ROUTES_MAX: u32 = 4_096;
 /// Most operations one commit may carry.
 pub const OPS_MAX: u32 = 65_536;
 /// Most services in one network namespace.

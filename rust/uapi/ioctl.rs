@@ -6,7 +6,7 @@
 //! (`include/uapi/asm-generic/ioctl.h`), so a caller compiled against another layout is answered
 //! with `ENOTTY` instead of being misread.
 
-use crate::records::{Commit, Dump, FlushRoutes, Status};
+use crate::records::{Commit, Dump, EndRoutes, FlushRoutes, Status};
 
 /// The type byte of fep's ioctls.
 pub const IOC_MAGIC: u8 = 0xF9;
@@ -30,3 +30,5 @@ pub const IOC_COMMIT: u32 = ioc_readwrite::<Commit>(1);
 pub const IOC_DUMP: u32 = ioc_readwrite::<Dump>(2);
 /// Deletes allocated routes: [`FlushRoutes`].
 pub const IOC_FLUSH_ROUTES: u32 = ioc_readwrite::<FlushRoutes>(3);
+/// Deletes routes that were listed and not used since: [`EndRoutes`].
+pub const IOC_END_ROUTES: u32 = ioc_readwrite::<EndRoutes>(4);

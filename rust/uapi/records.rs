@@ -89,8 +89,12 @@ records! {
         device: [u8; DEVICE_NAME_LEN],
         /// A [`Method`](crate::Method) code.
         method: u32,
+        /// Priority, 0 to [`PRIORITY_MAX`](crate::PRIORITY_MAX).
+        priority: u32,
+        /// Load, 0 to [`LOAD_MAX`](crate::LOAD_MAX).
+        load: u32,
         /// Zero.
-        reserved: [u32; 5],
+        reserved: [u32; 3],
     }
 
     /// A transaction: an array of [`Op`]s, applied in order, all or none.
@@ -120,7 +124,8 @@ records! {
     Dump: 96 {
         /// In: a [`DumpObject`](crate::DumpObject) code.
         object: u32,
-        /// Out: [`DUMP_END`](crate::DUMP_END) when nothing is left. In: zero.
+        /// In: [`DUMP_TOKENS`](crate::DUMP_TOKENS) or 0. Out: [`DUMP_END`](crate::DUMP_END) when
+        /// nothing is left, or 0.
         flags: u32,
         /// In: 0 to begin, then what the last page returned. Out: where to go on.
         ///
@@ -156,6 +161,25 @@ records! {
         deleted: u64,
     }
 
+    /// Deletes routes that were listed with [tokens](RouteRecord::token), those that were not used
+    /// since.
+    EndRoutes: 48 {
+        /// User address of the array of [`RouteRecord`]s, as they were listed.
+        routes: u64,
+        /// Their number, 1 to [`END_ROUTES_MAX`](crate::END_ROUTES_MAX).
+        count: u32,
+        /// Zero.
+        reserved0: u32,
+        /// Out: routes that were deleted.
+        deleted: u64,
+        /// Out: routes that were used since, and so stay.
+        used: u64,
+        /// Out: routes that had ended by themselves.
+        gone: u64,
+        /// Zero.
+        reserved: u64,
+    }
+
     /// The state of the namespace.
     Status: 320 {
         /// Out: [`ABI_MAJOR`](crate::ABI_MAJOR) of the module.
@@ -183,8 +207,11 @@ records! {
         /// Packets and routes by what happened to them, indexed by [`Counter`](crate::Counter),
         /// since the module saw the namespace.
         counters: [u64; COUNTERS],
+        /// Routes that were looked at to delete those of a node or service, since the module saw the
+        /// namespace.
+        visited: u64,
         /// Zero.
-        reserved: [u64; 6],
+        reserved: [u64; 5],
     }
 
     /// Traffic of a service or a back-end node. "In" is from the client, "out" to the client.
@@ -268,7 +295,38 @@ records! {
         /// Milliseconds until it ends if it stays idle.
         expires_ms: u32,
         /// Zero.
-        reserved: [u32; 3],
+        reserved: u32,
+        /// Stands for the last use of the route: different once it has been used since. Never 0 in a
+        /// list with [`DUMP_TOKENS`](crate::DUMP_TOKENS), 0 in others.
+        token: u64,
+    }
+
+    /// A back-end node of a service, and what was seen of it.
+    NodeRecord: 128 {
+        /// The service.
+        service: ServiceId,
+        /// The node.
+        backend: Endpoint,
+        /// Weight; 0 drains.
+        weight: u32,
+        /// [`STATE_FAILED`](crate::STATE_FAILED) or 0.
+        state: u32,
+        /// Priority; the lower number comes first.
+        priority: u32,
+        /// Load as last reported, 0 until then.
+        load: u32,
+        /// Allocated routes now.
+        routes: u64,
+        /// Clients assigned.
+        connections: u64,
+        /// Connections whose SYN the node did not answer: their routes ended by timeout.
+        syn_unanswered: u64,
+        /// Connections whose SYN the node answered with a reset.
+        syn_reset: u64,
+        /// SYNs that clients repeated because there was no answer for a second or longer.
+        syn_repeated: u64,
+        /// Zero.
+        reserved: [u64; 3],
     }
 }
 

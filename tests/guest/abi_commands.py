@@ -270,7 +270,7 @@ def paging(wire, fep):
         equal(len(listed), len(set(listed)), "listed once")
         check(len(listed) < 400, "the list ends early")
     with case("any cursor ends the list or is refused"):
-        for objects in ("devices", "services", "backends", "routes"):
+        for objects in ("devices", "services", "backends", "routes", "nodes"):
             for cursor in (1, 0xFFFFFF, 0xFFFF_FFFF, 1 << 32, (2 << 32) - 1, 2 << 32, (2 << 32) + 1, 3 << 32,
                            (1 << 56) - 1, 1 << 63, 0xFFFF_FFFF_FFFF_FFFF):
                 try:
@@ -291,7 +291,7 @@ def main():
     fep = wire.fep
     fep.add_service(UDP, [(node(1), 53), (node(2), 53)])
     with case("the version"):
-        equal(fep.status().abi, (1, 1), "major, minor")
+        equal(fep.status().abi, (1, 2), "major, minor")
     unknown_commands(fep)
     pointers(fep)
     chosen(wire, Clients().take(100))

@@ -3,6 +3,7 @@
 """Every field of every structure with every kind of bad value: the errno, the reason, the operation
 that is named, and that nothing has changed."""
 
+import ctypes
 import os
 import socket
 import struct
@@ -10,8 +11,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 
-from fep_abi import (DUMP, FLUSH, IOC_DUMP, IOC_FLUSH, IOC_STATUS, KINDS, LIMIT_MAX, METHODS, OP,  # noqa: E402
-                     STATUS, TIMEOUT_MAX, WEIGHT_MAX, address_bytes, endpoint, errno_name, op, service_id)
+from fep_abi import (DUMP, END, END_MAX, FLUSH, IOC_DUMP, IOC_END, IOC_FLUSH, IOC_STATUS, KINDS,  # noqa: E402
+                     LIMIT_MAX, LOAD_MAX, METHODS, OP, PRIORITY_MAX, ROUTE_RECORD, SCHEDULERS, STATUS, TIMEOUT_MAX,
+                     WEIGHT_MAX, address_bytes, endpoint, errno_name, op, service_id)
 from fep_test import case, equal, finish, load_module  # noqa: E402
 from fep_wire import VIP, Wire, node  # noqa: E402
 
@@ -25,13 +27,15 @@ DIRECT6 = ("2001:db8:1::12", 53)
 # Offset and size of each field of an operation, from its documentation.
 FIELDS = {"kind": (0, 4), "flags": (4, 4), "service": (8, 24), "backend": (32, 24), "weight": (56, 4),
           "scheduler": (60, 4), "timeouts": (64, 20), "limit": (84, 4), "device": (88, 16), "method": (104, 4),
-          "reserved": (108, 20)}
+          "priority": (108, 4), "load": (112, 4), "reserved": (116, 12)}
 assert sum(size for _, size in FIELDS.values()) == OP.size
 USES = {"device_attach": "device", "device_detach": "device", "service_add": "service scheduler timeouts",
         "service_set": "service scheduler timeouts", "service_del": "service",
         "backend_add": "service backend weight method", "backend_set": "service backend weight",
         "backend_del": "service backend", "backend_fail": "service backend", "backend_restore": "service backend",
-        "limit_set": "limit"}
+        "limit_set": "limit", "backend_priority": "service backend priority", "backend_load": "service backend load"}
+# Kinds that may be about every service and every port.
+PATTERNS = ("backend_fail", "backend_restore", "backend_load")
 NOT_UNICAST = {
     4: ("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "224.0.0.1", "239.255.255.255", "255.255.255.255"),
     6: ("::", "::1", "fe80::", "fe80::1", "fe80::1:2:3:4", "febf:ffff::1", "ff00::", "ff02::1", "ff0e::101",
@@ -48,6 +52,8 @@ def acceptable(service, fresh, there, absent):
         "service_del": op("service_del", service), "backend_add": op("backend_add", service, absent, weight=1),
         "backend_set": op("backend_set", service, there, weight=7), "backend_del": op("backend_del", service, there),
         "backend_fail": op("backend_fail", service, there), "backend_restore": op("backend_restore", service, there),
+        "backend_priority": op("backend_priority", service, there, priority=PRIORITY_MAX),
+        "backend_load": op("backend_load", service, there, load=LOAD_MAX),
     }
 
 
@@ -141,14 +147,14 @@ def bad_fields(kind, version):
         for value in (1, 2, 0x80000000, U32):
             yield FIELDS["flags"][0], u32(value), "unknown_flag"
     if "service" in used:
-        yield from bad_services(kind in ("backend_fail", "backend_restore"), version)
+        yield from bad_services(kind in PATTERNS, version)
     if "backend" in used:
-        yield from bad_backends(kind in ("backend_fail", "backend_restore"), version)
+        yield from bad_backends(kind in PATTERNS, version)
     if "weight" in used:
         for value in (WEIGHT_MAX + 1, 0x10000, 0x80000000, U32):
             yield FIELDS["weight"][0], u32(value), "weight_too_large"
     if "scheduler" in used:
-        for value in (1, 2, 0x100, U32):
+        for value in (len(SCHEDULERS), 0xFF, 0x100, U32):
             yield FIELDS["scheduler"][0], u32(value), "bad_scheduler"
     if "timeouts" in used:
         for index in range(5):
@@ -157,6 +163,10 @@ def bad_fields(kind, version):
     if "limit" in used:
         for value in (0, LIMIT_MAX + 1, U32):
             yield FIELDS["limit"][0], u32(value), "bad_limit"
+    for field, most in (("priority", PRIORITY_MAX), ("load", LOAD_MAX)):
+        if field in used:
+            for value in (most + 1, 0x80000000, U32):
+                yield FIELDS[field][0], u32(value), f"{field}_too_large"
     if "device" in used:
         yield from bad_devices()
     if "method" in used:
@@ -211,6 +221,10 @@ def against_the_configuration(fep):
             ("set a node's other port", op("backend_set", SERVICE, (NODE[0], 54), weight=1), "no_such_backend"),
             ("delete a node that is not there", op("backend_del", SERVICE, NO_NODE), "no_such_backend"),
             ("fail a node that is not there", op("backend_fail", None, NO_NODE), "no_such_backend"),
+            ("priority of a node that is not there", op("backend_priority", SERVICE, NO_NODE, priority=1),
+             "no_such_backend"),
+            ("load of a node that is not there", op("backend_load", None, NO_NODE, load=1), "no_such_backend"),
+            ("load of a node of no service", op("backend_load", ABSENT, NODE, load=1), "no_such_service"),
             ("fail a node of no service", op("backend_fail", ABSENT, NODE), "no_such_service"),
             ("restore a node that is not there", op("backend_restore", SERVICE, NO_NODE), "no_such_backend"),
             ("the VIP as its own node", op("backend_add", SERVICE, (VIP, 54), weight=1), "backend_is_vip"),
@@ -307,15 +321,17 @@ def other_structures(fep):
         equal(errno_name(number), "EINVAL", f"{fields}")
 
     with case("dump: each field with each bad value"):
-        for value in (0, 5, 6, 0x100, U32):
+        for value in (0, 6, 7, 0x100, U32):
             is_refused(object=value)
-        for value in (1, 2, U32):
+        for value in (1, 2, 3, 4, U32):
             is_refused(flags=value)
+        is_refused(object=4, flags=1)
+        is_refused(object=4, flags=6)
         for value in (0, 1, 63):
             is_refused(capacity=value)
         for value in (1, 1 << 63):
             is_refused(reserved=value)
-        for objects in (3, 4):
+        for objects in (3, 4, 5):
             for bad_service, bad_backend in bad_filters():
                 is_refused(object=objects, service=bad_service, backend=bad_backend)
         for objects in (1, 2):
@@ -325,6 +341,26 @@ def other_structures(fep):
         for fields in [*bad_filters(), (bytes(24), bytes(24), 1), (bytes(24), bytes(24), 1 << 63)]:
             number, _ = fep.ioctl(IOC_FLUSH, FLUSH.pack(*(*fields, 0)[:3], 0))
             equal(errno_name(number), "EINVAL", f"{fields}")
+    with case("end of routes: each field with each bad value"):
+        good = ROUTE_RECORD.pack(service_id(SERVICE), endpoint(("192.0.2.100", 1)), endpoint(NODE), 0, 0, 0, 0, 0)
+        memory = ctypes.create_string_buffer(good, len(good))
+
+        def end(routes=None, count=1, *rest):
+            ctypes.memmove(memory, good if routes is None else routes, len(good))
+            fields = (*rest, 0, 0, 0, 0, 0)[:5]
+            return errno_name(fep.ioctl(IOC_END, END.pack(ctypes.addressof(memory), count, *fields))[0])
+
+        equal(end(), "0", "what is right")
+        for count in (0, END_MAX + 1, U32):
+            equal(end(count=count), "EINVAL", f"{count} routes")
+        for at in range(5):
+            equal(end(None, 1, *(1 if at == other else 0 for other in range(5))), "EINVAL", f"number {at}")
+        for at in (0, 1, 4, 12, 24, 25, 28, 36, 48, 49, 52, 60, 84):
+            equal(end(patched(good, at, b"\x03")), "EINVAL", f"byte {at} of the route")
+        for at in (2, 50):
+            equal(end(patched(good, at, b"\0\0")), "EINVAL", f"byte {at} of the route")
+        client6 = endpoint(("2001:db8::1", 1))
+        equal(end(patched(good, 24, client6)), "EINVAL", "a client of another family")
     with case("filters of either family, also mixed, are no mistake"):
         for service in (None, SERVICE, SERVICE6, ABSENT, FRESH6):
             for backend in (None, NODE, NODE6, (NODE6[0], 0), NO_NODE6):

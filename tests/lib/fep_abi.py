@@ -18,17 +18,20 @@ PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 SERVICE = struct.Struct("=BBHI16s")
 ENDPOINT = struct.Struct("=BBHI16s")
-OP = struct.Struct("=II24s24sII5II16sI5I")
+OP = struct.Struct("=II24s24sII5II16sIII3I")
 COMMIT = struct.Struct("=QIIQQIIQ")
 DUMP = struct.Struct("=IIQQIIQ24s24sQ")
 FLUSH = struct.Struct("=24s24sQQ")
-STATUS = struct.Struct("=II32sQQIIIIII24Q6Q")
+END = struct.Struct("=QIIQQQQ")
+STATUS = struct.Struct("=II32sQQIIIIII24QQ5Q")
 DEVICE = struct.Struct("=I3I16s")
 SERVICE_RECORD = struct.Struct("=24sII5IIQ5Q24QQ")
 BACKEND_RECORD = struct.Struct("=24s24sIIQ5QII")
-ROUTE_RECORD = struct.Struct("=24s24s24sIII3I")
-SIZES = [(SERVICE, 24), (ENDPOINT, 24), (OP, 128), (COMMIT, 48), (DUMP, 96), (FLUSH, 64), (STATUS, 320),
-         (DEVICE, 32), (SERVICE_RECORD, 304), (BACKEND_RECORD, 112), (ROUTE_RECORD, 96)]
+ROUTE_RECORD = struct.Struct("=24s24s24sIIIIQ")
+NODE_RECORD = struct.Struct("=24s24sIIIIQQQQQ3Q")
+SIZES = [(SERVICE, 24), (ENDPOINT, 24), (OP, 128), (COMMIT, 48), (DUMP, 96), (FLUSH, 64), (END, 48), (STATUS, 320),
+         (DEVICE, 32), (SERVICE_RECORD, 304), (BACKEND_RECORD, 112), (ROUTE_RECORD, 96),
+         (NODE_RECORD, 128)]
 assert all(layout.size == size for layout, size in SIZES)
 
 
@@ -40,6 +43,7 @@ IOC_STATUS = _iowr(0, STATUS.size)
 IOC_COMMIT = _iowr(1, COMMIT.size)
 IOC_DUMP = _iowr(2, DUMP.size)
 IOC_FLUSH = _iowr(3, FLUSH.size)
+IOC_END = _iowr(4, END.size)
 
 OPS_MAX = 65_536
 WEIGHT_MAX = 65_535
@@ -47,20 +51,25 @@ TIMEOUT_MAX = 864_000
 LIMIT_MAX = 1 << 27
 DRY_RUN = 1
 DUMP_END = 1
+DUMP_TOKENS = 2
+PRIORITY_MAX = 65_535
+LOAD_MAX = 1_000_000
+END_MAX = 4096
 STATE_FAILED = 1
 
 KINDS = {name: code for code, name in enumerate(
     "device_attach device_detach service_add service_set service_del backend_add backend_set backend_del "
-    "backend_fail backend_restore limit_set".split(), 1)}
+    "backend_fail backend_restore limit_set backend_priority backend_load".split(), 1)}
 REASONS = (
     "none unknown_op reserved_not_zero unknown_flag bad_family family_unsupported bad_protocol port_zero "
     "address_not_unicast weight_too_large bad_scheduler timeout_too_long service_exists no_such_service "
     "backend_exists no_such_backend bad_device_name no_such_device device_attached device_not_attached "
     "too_many_services too_many_backends too_many_devices bad_op_count bad_limit generation_changed "
     "device_unsuitable backend_is_vip no_memory namespace_gone limit_not_permitted interrupted bad_method "
-    "port_not_service family_mismatch").split()
+    "port_not_service family_mismatch priority_too_large load_too_large").split()
 METHODS = "nat dr".split()
-OBJECTS = {"devices": 1, "services": 2, "backends": 3, "routes": 4}
+SCHEDULERS = "wrr optimal steer".split()
+OBJECTS = {"devices": 1, "services": 2, "backends": 3, "routes": 4, "nodes": 5}
 STATES = "udp syn_sent syn_received established fin_wait time_wait closed".split()
 COUNTERS = (
     "forward_request forward_reply route_allocated route_expired route_deleted pass_foreign pass_malformed "
@@ -117,14 +126,17 @@ def endpoint(node):
     return ENDPOINT.pack(family, 0, port, 0, raw)
 
 
-def op(kind, service=None, backend=None, weight=0, scheduler=0, timeouts=(0,) * 5, limit=0, device=b"", method=0):
-    """An operation. The method is a name or a code."""
+def op(kind, service=None, backend=None, weight=0, scheduler=0, timeouts=(0,) * 5, limit=0, device=b"", method=0,
+       priority=0, load=0):
+    """An operation. The method and the scheduler are a name or a code."""
     if isinstance(device, str):
         device = device.encode()
     if isinstance(method, str):
         method = METHODS.index(method)
+    if isinstance(scheduler, str):
+        scheduler = SCHEDULERS.index(scheduler)
     return OP.pack(KINDS[kind], 0, service_id(service), endpoint(backend), weight, scheduler, *timeouts, limit,
-                   device, method, *(0,) * 5)
+                   device, method, priority, load, *(0,) * 3)
 
 
 def _read_service(raw):
@@ -164,10 +176,18 @@ def _read_backend_record(raw):
 
 
 def _read_route(raw):
-    service, client, node, state, idle, expires, *zero = ROUTE_RECORD.unpack(raw)
-    assert not any(zero), raw
+    service, client, node, state, idle, expires, zero, token = ROUTE_RECORD.unpack(raw)
+    assert zero == 0, raw
     return SimpleNamespace(service=_read_service(service), client=_read_endpoint(client),
-                           backend=_read_endpoint(node), state=STATES[state], idle_ms=idle, expires_ms=expires)
+                           backend=_read_endpoint(node), state=STATES[state], idle_ms=idle, expires_ms=expires,
+                           token=token, raw=raw)
+
+
+def _read_node(raw):
+    service, node, *numbers, zero1, zero2, zero3 = NODE_RECORD.unpack(raw)
+    assert not any((zero1, zero2, zero3)), raw
+    names = "weight state priority load routes connections syn_unanswered syn_reset syn_repeated".split()
+    return SimpleNamespace(service=_read_service(service), backend=_read_endpoint(node), **dict(zip(names, numbers)))
 
 
 _READERS = {
@@ -175,6 +195,7 @@ _READERS = {
     "services": (SERVICE_RECORD, _read_service_record),
     "backends": (BACKEND_RECORD, _read_backend_record),
     "routes": (ROUTE_RECORD, _read_route),
+    "nodes": (NODE_RECORD, _read_node),
 }
 
 
@@ -210,10 +231,10 @@ class Fep:
             raise OSError(number, os.strerror(number))
         fields = STATUS.unpack(out)
         major, minor, version, generation, routes, limit, buckets, services, backends, devices, zero = fields[:11]
-        assert zero == 0 and not any(fields[11 + len(COUNTERS):]), out
+        assert zero == 0 and not any(fields[11 + len(COUNTERS):35]) and not any(fields[36:]), out
         return SimpleNamespace(abi=(major, minor), version=version.rstrip(b"\0").decode(), generation=generation,
                                routes=routes, limit=limit, buckets=buckets, services=services, backends=backends,
-                               devices=devices, counters=dict(zip(COUNTERS, fields[11:])))
+                               devices=devices, counters=dict(zip(COUNTERS, fields[11:])), visited=fields[35])
 
     def counters(self):
         return self.status().counters
@@ -235,14 +256,14 @@ class Fep:
             raise Refused(out.errno, out)
         return out
 
-    def page(self, objects, cursor=0, capacity=4096, service=None, backend=None, raw=False):
+    def page(self, objects, cursor=0, capacity=4096, service=None, backend=None, raw=False, tokens=False):
         """One page: the records (`raw`: as bytes), and the rest as (.cursor .end .generation)."""
         layout, read = _READERS[objects]
         if raw:
             read = bytes
         memory = ctypes.create_string_buffer(layout.size * capacity)
         number, out = self.ioctl(IOC_DUMP, DUMP.pack(
-            OBJECTS[objects], 0, cursor, ctypes.addressof(memory), capacity, 0, 0, service_id(service),
+            OBJECTS[objects], DUMP_TOKENS if tokens else 0, cursor, ctypes.addressof(memory), capacity, 0, 0, service_id(service),
             endpoint(backend), 0))
         if number:
             raise OSError(number, os.strerror(number))
@@ -274,6 +295,19 @@ class Fep:
             raise OSError(number, os.strerror(number))
         return FLUSH.unpack(out)[3]
 
+    def end(self, routes):
+        """Hands back routes that were listed with tokens: .deleted .used .gone."""
+        data = b"".join(route.raw for route in routes)
+        memory = ctypes.create_string_buffer(data, max(len(data), 1))
+        number, out = self.ioctl(IOC_END, END.pack(ctypes.addressof(memory), len(routes), 0, 0, 0, 0, 0))
+        if number:
+            raise OSError(number, os.strerror(number))
+        _, _, _, deleted, used, gone, _ = END.unpack(out)
+        return SimpleNamespace(deleted=deleted, used=used, gone=gone)
+
+    def nodes(self, **options):
+        return self.dump("nodes", **options)
+
     def config(self):
         """Everything that a commit could change, to compare before and after."""
         status = self.status()
@@ -281,9 +315,9 @@ class Fep:
                 [(s.service, s.scheduler, s.timeouts) for s in self.dump("services")],
                 [(b.service, b.backend, b.weight, b.state, b.method) for b in self.dump("backends")])
 
-    def add_service(self, service, nodes=(), timeouts=(0,) * 5, method="nat"):
+    def add_service(self, service, nodes=(), timeouts=(0,) * 5, method="nat", scheduler="wrr"):
         """A service and its nodes: ("10.0.0.11", 80) or ("10.0.0.11", 80, WEIGHT)."""
-        return self.commit(op("service_add", service, timeouts=timeouts),
+        return self.commit(op("service_add", service, timeouts=timeouts, scheduler=scheduler),
                            *(op("backend_add", service, node[:2], weight=(*node, 1)[2], method=method)
                              for node in nodes))
 

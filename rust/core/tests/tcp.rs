@@ -47,6 +47,31 @@ fn after_one_way(history: &str) -> Tracker {
     history.split_whitespace().fold(begun, step)
 }
 
+/// A SYN that the node answers with a reset is refused; nothing else is.
+#[test]
+fn only_the_nodes_reset_of_a_syn_refuses() {
+    for one_way in [false, true] {
+        for history in ["", "<SA", "<SA >A", "<SA >A >FA", "<R", ">R", "<R >S"] {
+            for segment in SEGMENTS {
+                let begun = Tracker::begin(Protocol::Tcp, one_way);
+                let before = history.split_whitespace().fold(begun, step);
+                let refused =
+                    !one_way && matches!(history, "" | "<R >S") && matches!(segment, "<R" | "<RA");
+                let direction = match segment.as_bytes()[0] {
+                    b'>' => Direction::Request,
+                    _ => Direction::Reply,
+                };
+                let found = before.is_refused(step(before, segment), direction);
+                assert_eq!(found, refused, "{one_way} {history} {segment}");
+            }
+            let unanswered = !one_way && matches!(history, "" | "<R >S");
+            let begun = Tracker::begin(Protocol::Tcp, one_way);
+            let tracker = history.split_whitespace().fold(begun, step);
+            assert_eq!(tracker.is_unanswered(), unanswered, "{one_way} {history}");
+        }
+    }
+}
+
 fn abbreviation(state: RouteState) -> &'static str {
     match state {
         RouteState::Udp => "Ud",

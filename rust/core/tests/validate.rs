@@ -64,7 +64,7 @@ fn op(kind: OpKind) -> Op {
     if number <= 2 {
         op.device = device(b"eth0");
     }
-    if (3..=10).contains(&number) {
+    if (3..=10).contains(&number) || (12..=13).contains(&number) {
         op.service = ServiceId {
             family: 4,
             protocol: 6,
@@ -73,7 +73,7 @@ fn op(kind: OpKind) -> Op {
             address: bytes(VIP),
         };
     }
-    if (6..=10).contains(&number) {
+    if (6..=10).contains(&number) || (12..=13).contains(&number) {
         op.backend = Endpoint {
             family: 4,
             port: 80,
@@ -85,6 +85,8 @@ fn op(kind: OpKind) -> Op {
         OpKind::ServiceAdd | OpKind::ServiceSet => op.timeouts = [1, 0, 3, 864_000, 5],
         OpKind::BackendAdd | OpKind::BackendSet => op.weight = 65_535,
         OpKind::LimitSet => op.limit = 1000,
+        OpKind::BackendPriority => op.priority = 65_535,
+        OpKind::BackendLoad => op.load = 1_000_000,
         _ => {}
     }
     op
@@ -158,6 +160,16 @@ fn understood(op: Make, service: Service, backend: Node) {
                 backend: pattern,
             },
             OpKind::LimitSet => Change::LimitSet { limit: 1000 },
+            OpKind::BackendPriority => Change::BackendPriority {
+                service,
+                backend,
+                priority: 65_535,
+            },
+            OpKind::BackendLoad => Change::BackendLoad {
+                service: Some(service),
+                backend: pattern,
+                load: 1_000_000,
+            },
         };
         assert_eq!(change(&op(*kind)), Ok(expected));
     }
@@ -165,7 +177,7 @@ fn understood(op: Make, service: Service, backend: Node) {
 
 #[test]
 fn unknown_kinds_and_flags() {
-    for kind in [0, 12, u32::MAX] {
+    for kind in [0, 14, u32::MAX] {
         assert_eq!(
             reason(&Op {
                 kind,
@@ -184,16 +196,21 @@ fn unknown_kinds_and_flags() {
 fn fields_that_a_kind_does_not_use_are_zero() {
     // Each writes one field; the kinds that use the field are listed with it.
     type Write = fn(&mut Op);
-    let fields: [(Write, &[u32]); 9] = [
+    let fields: [(Write, &[u32]); 11] = [
         (|op| op.device[0] = b'x', &[1, 2]),
-        (|op| op.service.port ^= 1, &[3, 4, 5, 6, 7, 8, 9, 10]),
-        (|op| op.backend.port ^= 1, &[6, 7, 8, 9, 10]),
+        (
+            |op| op.service.port ^= 1,
+            &[3, 4, 5, 6, 7, 8, 9, 10, 12, 13],
+        ),
+        (|op| op.backend.port ^= 1, &[6, 7, 8, 9, 10, 12, 13]),
         (|op| op.weight ^= 1, &[6, 7]),
         (|op| op.scheduler ^= 1, &[3, 4]),
         (|op| op.timeouts[4] ^= 1, &[3, 4]),
         (|op| op.limit ^= 1, &[11]),
         (|op| op.method ^= 1, &[6]),
-        (|op| op.reserved[4] ^= 1, &[]),
+        (|op| op.priority ^= 1, &[12]),
+        (|op| op.load ^= 1, &[13]),
+        (|op| op.reserved[2] ^= 1, &[]),
     ];
     for kind in OpKind::ALL {
         for (number, (write, users)) in fields.iter().enumerate() {
@@ -211,13 +228,22 @@ fn fields_that_a_kind_does_not_use_are_zero() {
 
 #[test]
 fn a_node_on_every_port_of_every_service() {
-    for kind in [OpKind::BackendFail, OpKind::BackendRestore] {
+    for kind in [
+        OpKind::BackendFail,
+        OpKind::BackendRestore,
+        OpKind::BackendLoad,
+    ] {
         let mut op = op(kind);
         op.service = ServiceId::default();
         op.backend.port = 0;
         let (service, backend) = (None, ANY_PORT);
         let expected = match kind {
             OpKind::BackendFail => Change::BackendFail { service, backend },
+            OpKind::BackendLoad => Change::BackendLoad {
+                service,
+                backend,
+                load: 1_000_000,
+            },
             _ => Change::BackendRestore { service, backend },
         };
         assert_eq!(change(&op), Ok(expected));
@@ -247,15 +273,32 @@ fn numbers_at_their_limits() {
             assert_eq!(reason(&Op { weight, ..op(kind) }), expected);
         }
     }
+    for (priority, expected) in [(65_535, Reason::None), (65_536, Reason::PriorityTooLarge)] {
+        let op = Op {
+            priority,
+            ..op(OpKind::BackendPriority)
+        };
+        assert_eq!(reason(&op), expected);
+    }
+    for (load, expected) in [(1_000_000, Reason::None), (1_000_001, Reason::LoadTooLarge)] {
+        let op = Op {
+            load,
+            ..op(OpKind::BackendLoad)
+        };
+        assert_eq!(reason(&op), expected);
+    }
     for kind in [OpKind::ServiceAdd, OpKind::ServiceSet] {
-        let scheduler = 1;
-        assert_eq!(
-            reason(&Op {
+        for (scheduler, expected) in [
+            (2, Reason::None),
+            (3, Reason::BadScheduler),
+            (u32::MAX, Reason::BadScheduler),
+        ] {
+            let op = Op {
                 scheduler,
                 ..op(kind)
-            }),
-            Reason::BadScheduler
-        );
+            };
+            assert_eq!(reason(&op), expected);
+        }
         for index in 0..5 {
             for (seconds, expected) in [
                 (0, Reason::None),

@@ -15,8 +15,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use fep_uapi::{
-    BackendRecord, Commit, DeviceRecord, Dump, DumpObject, FlushRoutes, Op, RouteRecord,
-    ServiceRecord, Status, IOC_COMMIT, IOC_DUMP, IOC_FLUSH_ROUTES, IOC_STATUS,
+    BackendRecord, Commit, DeviceRecord, Dump, DumpObject, EndRoutes, FlushRoutes, NodeRecord, Op,
+    RouteRecord, ServiceRecord, Status, DUMP_TOKENS, IOC_COMMIT, IOC_DUMP, IOC_END_ROUTES,
+    IOC_FLUSH_ROUTES, IOC_STATUS,
 };
 
 mod sealed {
@@ -48,6 +49,7 @@ record! {
     ServiceRecord => Services,
     BackendRecord => Backends,
     RouteRecord => Routes,
+    NodeRecord => Nodes,
 }
 
 /// A commit that the kernel refused. Nothing has changed.
@@ -143,8 +145,8 @@ pub fn commit(
 
 /// Reads one page of a list into `records`; returns how many were written.
 ///
-/// The caller sets `page.cursor` and the filters; this function sets `object`, `buffer`, `capacity`
-/// and the incoming `flags`. The kernel updates `cursor`, `flags`, `count` and `generation`.
+/// The caller sets `page.cursor` and the filters, and `DUMP_TOKENS` in `page.flags` if it wants that;
+/// this function sets `object`, `buffer` and `capacity`, and clears other flags. The kernel updates `cursor`, `flags`, `count` and `generation`.
 ///
 /// # Errors
 ///
@@ -158,7 +160,7 @@ pub fn dump<T: Record>(
     records: &mut [T],
 ) -> io::Result<usize> {
     page.object = T::OBJECT.code();
-    page.flags = 0;
+    page.flags &= DUMP_TOKENS;
     page.buffer = records.as_mut_ptr().expose_provenance() as u64;
     page.capacity = u32::try_from(records.len()).unwrap_or(u32::MAX);
     page.count = 0;
@@ -193,6 +195,28 @@ pub fn flush_routes(fd: BorrowedFd<'_>, filter: &FlushRoutes) -> io::Result<u64>
     Ok(flush.deleted)
 }
 
+/// Deletes routes that were listed with tokens, those that were not used since. What became of them is
+/// in what it returns.
+///
+/// # Errors
+///
+/// `EINVAL` for none, or more than `END_ROUTES_MAX`, or what is no route, with nothing deleted; `EPERM`
+/// without `CAP_NET_ADMIN`.
+pub fn end_routes(fd: BorrowedFd<'_>, routes: &[RouteRecord]) -> io::Result<EndRoutes> {
+    let mut end = EndRoutes {
+        routes: routes.as_ptr().expose_provenance() as u64,
+        // More than `u32::MAX` routes are refused as `u32::MAX` are.
+        count: u32::try_from(routes.len()).unwrap_or(u32::MAX),
+        ..EndRoutes::default()
+    };
+    // SAFETY:
+    // - `IOC_END_ROUTES` is the number of an `EndRoutes`, of which any content is valid.
+    // - The kernel only reads at `routes`, and refuses a `count` above `END_ROUTES_MAX` without
+    //   reading; below that `count` is the length of the slice, which is borrowed until the end.
+    unsafe { ioctl(fd, IOC_END_ROUTES, &mut end)? };
+    Ok(end)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -219,6 +243,8 @@ mod tests {
         assert_eq!(page.object, DumpObject::Routes.code());
         assert_eq!(page.capacity, 64);
         let error = flush_routes(file.as_fd(), &FlushRoutes::default()).unwrap_err();
+        assert_eq!(error.raw_os_error(), enotty);
+        let error = end_routes(file.as_fd(), &records).unwrap_err();
         assert_eq!(error.raw_os_error(), enotty);
     }
 }

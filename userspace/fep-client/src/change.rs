@@ -82,6 +82,24 @@ pub enum Change {
         /// The node.
         backend: NodePattern,
     },
+    /// Sets the priority of a node; the lower number comes first.
+    BackendPriority {
+        /// The service.
+        service: ServiceKey,
+        /// The node.
+        backend: NodeAddr,
+        /// Its priority from now on.
+        priority: u32,
+    },
+    /// Reports the load of a node.
+    BackendLoad {
+        /// The service, `None` for every one.
+        service: Option<ServiceKey>,
+        /// The node.
+        backend: NodePattern,
+        /// Its load, in the unit of whoever reports.
+        load: u32,
+    },
     /// Sets the limit of the allocated-route table.
     LimitSet {
         /// The limit from now on, in routes.
@@ -106,6 +124,8 @@ impl Change {
             Self::BackendFail { .. } => OpKind::BackendFail,
             Self::BackendRestore { .. } => OpKind::BackendRestore,
             Self::LimitSet { .. } => OpKind::LimitSet,
+            Self::BackendPriority { .. } => OpKind::BackendPriority,
+            Self::BackendLoad { .. } => OpKind::BackendLoad,
         }
     }
 
@@ -117,10 +137,11 @@ impl Change {
             | Self::ServiceDel(service)
             | Self::BackendAdd { service, .. }
             | Self::BackendSet { service, .. }
-            | Self::BackendDel { service, .. } => Some(service),
-            Self::BackendFail { service, .. } | Self::BackendRestore { service, .. } => {
-                service.as_ref()
-            }
+            | Self::BackendDel { service, .. }
+            | Self::BackendPriority { service, .. } => Some(service),
+            Self::BackendFail { service, .. }
+            | Self::BackendRestore { service, .. }
+            | Self::BackendLoad { service, .. } => service.as_ref(),
             Self::DeviceAttach(_) | Self::DeviceDetach(_) | Self::LimitSet { .. } => None,
         }
     }
@@ -130,10 +151,11 @@ impl Change {
         match self {
             Self::BackendAdd { backend, .. }
             | Self::BackendSet { backend, .. }
-            | Self::BackendDel { backend, .. } => Some((*backend).into()),
-            Self::BackendFail { backend, .. } | Self::BackendRestore { backend, .. } => {
-                Some(*backend)
-            }
+            | Self::BackendDel { backend, .. }
+            | Self::BackendPriority { backend, .. } => Some((*backend).into()),
+            Self::BackendFail { backend, .. }
+            | Self::BackendRestore { backend, .. }
+            | Self::BackendLoad { backend, .. } => Some(*backend),
             _ => None,
         }
     }
@@ -171,6 +193,8 @@ impl Change {
             }
             Self::BackendSet { weight, .. } => op.weight = weight.0,
             Self::LimitSet { limit, .. } => op.limit = *limit,
+            Self::BackendPriority { priority, .. } => op.priority = *priority,
+            Self::BackendLoad { load, .. } => op.load = *load,
             Self::ServiceDel(_)
             | Self::BackendDel { .. }
             | Self::BackendFail { .. }
@@ -235,6 +259,19 @@ impl fmt::Display for Change {
             Self::BackendDel { service, backend } => write!(f, " {service} {backend}"),
             Self::BackendFail { service, backend } | Self::BackendRestore { service, backend } => {
                 write!(f, " {backend}")?;
+                service.map_or(Ok(()), |service| write!(f, " service {service}"))
+            }
+            Self::BackendPriority {
+                service,
+                backend,
+                priority,
+            } => write!(f, " {service} {backend} {priority}"),
+            Self::BackendLoad {
+                service,
+                backend,
+                load,
+            } => {
+                write!(f, " {backend} {load}")?;
                 service.map_or(Ok(()), |service| write!(f, " service {service}"))
             }
             Self::LimitSet { limit, was } => {

@@ -6,7 +6,8 @@ use std::fmt;
 
 use fep_ioctl::CommitError;
 use fep_uapi::{
-    Dump, FlushRoutes, Op, Reason, Status, ABI_MAJOR, ABI_MINOR, DUMP_END, FLAG_DRY_RUN,
+    Dump, FlushRoutes, NodeRecord, Op, Reason, RouteRecord, Status, ABI_MAJOR, ABI_MINOR, DUMP_END,
+    DUMP_TOKENS, END_ROUTES_MAX, FLAG_DRY_RUN,
 };
 use nix::errno::Errno;
 
@@ -15,8 +16,9 @@ use crate::config::Config;
 use crate::diff::diff;
 use crate::error::{errno, Error};
 use crate::kernel::{Kernel, Listed};
+use crate::nodes::{NodeDetails, NODES_SINCE};
 use crate::refusal::Refusal;
-use crate::routes::{Filter, RoutePages};
+use crate::routes::{Ended, Filter, ListedRoute, RoutePages};
 use crate::snapshot::Snapshot;
 
 /// How often something is tried again when the configuration changed meanwhile.
@@ -170,6 +172,50 @@ impl Client {
         RoutePages::new(self, filter)
     }
 
+    /// The allocated routes, page by page, as they may be handed back: see [`Client::end_routes`].
+    pub fn listed_routes(&mut self, filter: &Filter) -> RoutePages<'_> {
+        RoutePages::with_tokens(self, filter)
+    }
+
+    /// Deletes routes that [`Client::listed_routes`] has listed, each only if no packet has used it since
+    /// (F7, F8). So whoever has found out that a connection is dead may hand its route back: a
+    /// client that has used its port again meanwhile keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPermitted`] without `CAP_NET_ADMIN`. Some routes may be gone by then.
+    pub fn end_routes(&mut self, routes: &[ListedRoute]) -> Result<Ended, Error> {
+        let mut ended = Ended::default();
+        let most = usize::try_from(END_ROUTES_MAX).unwrap_or(usize::MAX);
+        for part in routes.chunks(most) {
+            let records: Vec<RouteRecord> = part.iter().map(|route| route.record).collect();
+            let out = self.kernel.end_routes(&records);
+            let out = out.map_err(|error| Error::from_call("end of routes", error))?;
+            ended.deleted += out.deleted;
+            ended.used += out.used;
+            ended.gone += out.gone;
+        }
+        Ok(ended)
+    }
+
+    /// More about every back-end node, by service. Nothing from a module of ABI 1.1 or older.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPermitted`] without `CAP_NET_ADMIN`, [`Error::KeepsChanging`] after a few tries.
+    pub fn nodes(&mut self) -> Result<Vec<NodeDetails>, Error> {
+        if self.abi.1 < NODES_SINCE {
+            return Ok(Vec::new());
+        }
+        for _ in 0..TRIES {
+            let generation = self.status()?.generation;
+            if let Some(records) = self.list::<NodeRecord>("dump of the nodes", generation)? {
+                return records.iter().map(NodeDetails::try_from).collect();
+            }
+        }
+        Err(Error::KeepsChanging { tries: TRIES })
+    }
+
     /// Deletes allocated routes; returns how many.
     ///
     /// # Errors
@@ -205,8 +251,10 @@ impl Client {
         records: &mut [T],
     ) -> std::io::Result<(usize, bool)> {
         let before = dump.cursor;
+        let asked = dump.flags & DUMP_TOKENS;
         let count = self.kernel.dump(dump, T::page(records))?;
         let end = dump.flags & DUMP_END != 0;
+        dump.flags = asked;
         // A page that neither holds anything nor moves on would be asked for again for ever.
         if count == 0 && !end && dump.cursor == before {
             return Err(std::io::Error::other("the list does not move on"));

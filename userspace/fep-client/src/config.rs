@@ -244,8 +244,10 @@ mod scheduler {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Scheduler, D::Error> {
         let name = String::deserialize(from)?;
-        scheduler_named(&name)
-            .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&name), &"a scheduler: \"wrr\""))
+        scheduler_named(&name).ok_or_else(|| {
+            let known = "a scheduler: \"wrr\", \"optimal\" or \"steer\"";
+            D::Error::invalid_value(Unexpected::Str(&name), &known)
+        })
     }
 }
 
@@ -320,6 +322,11 @@ impl Config {
             | Change::BackendDel {
                 service,
                 backend: addr,
+            }
+            | Change::BackendPriority {
+                service,
+                backend: addr,
+                ..
             } => backend(service, addr),
             Change::BackendFail {
                 service,
@@ -328,6 +335,11 @@ impl Config {
             | Change::BackendRestore {
                 service,
                 backend: node,
+            }
+            | Change::BackendLoad {
+                service,
+                backend: node,
+                ..
             } => {
                 let addr = NodeAddr {
                     address: node.address,

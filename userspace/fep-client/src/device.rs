@@ -9,7 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use fep_ioctl::CommitError;
-use fep_uapi::{Commit, Dump, FlushRoutes, Op, Status, DEVICE_PATH};
+use fep_uapi::{Commit, Dump, EndRoutes, FlushRoutes, Op, RouteRecord, Status, DEVICE_PATH};
 
 use crate::error::Error;
 use crate::kernel::{Kernel, Page};
@@ -70,10 +70,15 @@ impl Kernel for Device {
             Page::Services(records) => fep_ioctl::dump(fd, dump, records),
             Page::Backends(records) => fep_ioctl::dump(fd, dump, records),
             Page::Routes(records) => fep_ioctl::dump(fd, dump, records),
+            Page::Nodes(records) => fep_ioctl::dump(fd, dump, records),
         }
     }
 
     fn flush_routes(&mut self, filter: &FlushRoutes) -> io::Result<u64> {
         fep_ioctl::flush_routes(self.0.as_fd(), filter)
+    }
+
+    fn end_routes(&mut self, routes: &[RouteRecord]) -> io::Result<EndRoutes> {
+        fep_ioctl::end_routes(self.0.as_fd(), routes)
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The four commands of the kernel's side, as a trait.
+//! The commands of the kernel's side, as a trait.
 //!
 //! [`Device`](crate::Device) is the real one. Tests use a kernel in memory, which is another crate
 //! and in no program that is shipped.
@@ -9,7 +9,8 @@ use std::io;
 
 use fep_ioctl::CommitError;
 use fep_uapi::{
-    BackendRecord, Commit, DeviceRecord, Dump, FlushRoutes, Op, RouteRecord, ServiceRecord, Status,
+    BackendRecord, Commit, DeviceRecord, Dump, EndRoutes, FlushRoutes, NodeRecord, Op, RouteRecord,
+    ServiceRecord, Status,
 };
 
 /// Room for one page of a list; which list is told by the type of its records.
@@ -23,6 +24,8 @@ pub enum Page<'a> {
     Backends(&'a mut [BackendRecord]),
     /// Allocated routes.
     Routes(&'a mut [RouteRecord]),
+    /// More about back-end nodes.
+    Nodes(&'a mut [NodeRecord]),
 }
 
 /// What answers the commands of `docs/abi.md`.
@@ -54,6 +57,13 @@ pub trait Kernel {
     ///
     /// The error number of the call.
     fn flush_routes(&mut self, filter: &FlushRoutes) -> io::Result<u64>;
+
+    /// Deletes routes that were listed with tokens, those that were not used since.
+    ///
+    /// # Errors
+    ///
+    /// The error number of the call.
+    fn end_routes(&mut self, routes: &[RouteRecord]) -> io::Result<EndRoutes>;
 }
 
 /// A record of a list.
@@ -84,4 +94,5 @@ listed! {
     ServiceRecord => Services, 1024;
     BackendRecord => Backends, 2048;
     RouteRecord => Routes, 4096;
+    NodeRecord => Nodes, 2048;
 }

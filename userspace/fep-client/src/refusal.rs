@@ -5,8 +5,8 @@
 use std::fmt;
 
 use fep_uapi::{
-    Reason, ABI_MAJOR, ABI_MINOR, BACKENDS_MAX, DEVICES_MAX, OPS_MAX, ROUTES_LIMIT_MAX,
-    ROUTES_LIMIT_MIN, SERVICES_MAX, TIMEOUT_MAX, WEIGHT_MAX,
+    Reason, ABI_MAJOR, ABI_MINOR, BACKENDS_MAX, DEVICES_MAX, LOAD_MAX, OPS_MAX, PRIORITY_MAX,
+    ROUTES_LIMIT_MAX, ROUTES_LIMIT_MIN, SERVICES_MAX, TIMEOUT_MAX, WEIGHT_MAX,
 };
 use nix::errno::Errno;
 
@@ -184,6 +184,18 @@ impl Refusal {
             Reason::BadMethod => self.unknown_method(self.method().unwrap_or_default()),
             Reason::PortNotService => self.port_not_service(),
             Reason::FamilyMismatch => self.family_mismatch(),
+            Reason::PriorityTooLarge => match &self.change {
+                Some(Change::BackendPriority { priority, .. }) => {
+                    format!("priority {priority} is above the limit {PRIORITY_MAX}")
+                }
+                _ => format!("the priority is above the limit {PRIORITY_MAX}"),
+            },
+            Reason::LoadTooLarge => match &self.change {
+                Some(Change::BackendLoad { load, .. }) => {
+                    format!("load {load} is above the limit {LOAD_MAX}")
+                }
+                _ => format!("the load is above the limit {LOAD_MAX}"),
+            },
             Reason::NoMemory => "the kernel is out of memory".to_owned(),
             Reason::NamespaceGone => "the network namespace is being removed".to_owned(),
         }

@@ -5,7 +5,7 @@
 use std::io;
 use std::time::Duration;
 
-use fep_uapi::{Dump, RouteRecord, RouteState};
+use fep_uapi::{Dump, RouteRecord, RouteState, DUMP_TOKENS};
 use nix::errno::Errno;
 
 use crate::client::Client;
@@ -38,6 +38,26 @@ pub struct Route {
     pub idle: Duration,
     /// When it ends if it stays idle.
     pub expires: Duration,
+}
+
+/// An allocated route as it was listed, to be handed back if its connection is dead
+/// ([`Client::end_routes`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedRoute {
+    /// The route.
+    pub route: Route,
+    pub(crate) record: RouteRecord,
+}
+
+/// What became of routes that were handed back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// They were deleted.
+    pub deleted: u64,
+    /// They were used since they were listed, or end within two seconds of their last use: they stay.
+    pub used: u64,
+    /// They had ended by themselves.
+    pub gone: u64,
 }
 
 /// The allocated routes, page by page: memory for one page, whatever their number.
@@ -105,6 +125,31 @@ impl<'a> RoutePages<'a> {
         }
     }
 
+    pub(crate) fn with_tokens(client: &'a mut Client, filter: &Filter) -> Self {
+        let mut pages = Self::new(client, filter);
+        pages.dump.flags = DUMP_TOKENS;
+        pages
+    }
+
+    /// The next page of routes that may be handed back, which may be empty; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPermitted`] without `CAP_NET_ADMIN`.
+    pub fn next_listed(&mut self) -> Result<Option<Vec<ListedRoute>>, Error> {
+        let Some(count) = self.read_page()? else {
+            return Ok(None);
+        };
+        let records = self.records[..count].iter();
+        let listed = records.map(|record| {
+            Ok(ListedRoute {
+                route: Route::try_from(record)?,
+                record: *record,
+            })
+        });
+        listed.collect::<Result<_, Error>>().map(Some)
+    }
+
     /// The next page, which may be empty; `None` after the last one.
     ///
     /// # Errors
@@ -113,6 +158,12 @@ impl<'a> RoutePages<'a> {
     pub fn next_page(
         &mut self,
     ) -> Result<Option<impl Iterator<Item = Result<Route, Error>> + '_>, Error> {
+        let count = self.read_page()?;
+        Ok(count.map(|count| self.records[..count].iter().map(Route::try_from)))
+    }
+
+    /// Reads the next page; returns how many records it has.
+    fn read_page(&mut self) -> Result<Option<usize>, Error> {
         if self.end {
             return Ok(None);
         }
@@ -121,7 +172,7 @@ impl<'a> RoutePages<'a> {
             .page(&mut self.dump, &mut self.records)
             .map_err(|error| self.filter.error("route list", error))?;
         self.end = end;
-        Ok(Some(self.records[..count].iter().map(Route::try_from)))
+        Ok(Some(count))
     }
 }
 

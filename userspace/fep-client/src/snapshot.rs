@@ -156,6 +156,14 @@ impl ServiceState {
     }
 }
 
+impl ServiceState {
+    /// The share of the live routes that each node has, in percent, in their order.
+    pub fn shares_live(&self) -> Vec<f64> {
+        let routes: Vec<u64> = self.backends.iter().map(|backend| backend.routes).collect();
+        percent(&routes)
+    }
+}
+
 /// Each as percent of the sum; all 0 where there is none.
 #[expect(
     clippy::cast_precision_loss,

@@ -48,7 +48,8 @@ fn facts() -> Vec<(String, u64)> {
         ServiceId = "fep_service_id" { family protocol port reserved address }
         Endpoint = "fep_endpoint" { family reserved0 port reserved1 address }
         Op = "fep_op" {
-            kind flags service backend weight scheduler timeouts limit device method reserved
+            kind flags service backend weight scheduler timeouts limit device method priority load
+            reserved
         }
         Commit = "fep_commit" {
             ops count flags expect generation failed reason routes_deleted
@@ -57,9 +58,10 @@ fn facts() -> Vec<(String, u64)> {
             object flags cursor buffer capacity count generation service backend reserved
         }
         FlushRoutes = "fep_flush_routes" { service backend reserved deleted }
+        EndRoutes = "fep_end_routes" { routes count reserved0 deleted used gone reserved }
         Status = "fep_status" {
             abi_major abi_minor version generation routes routes_limit buckets services backends
-            devices reserved0 counters reserved
+            devices reserved0 counters visited reserved
         }
         Traffic = "fep_traffic" { connections packets_in packets_out bytes_in bytes_out }
         DeviceRecord = "fep_device_record" { ifindex reserved name }
@@ -70,7 +72,11 @@ fn facts() -> Vec<(String, u64)> {
             service backend weight state routes traffic method reserved
         }
         RouteRecord = "fep_route_record" {
-            service client backend state idle_ms expires_ms reserved
+            service client backend state idle_ms expires_ms reserved token
+        }
+        NodeRecord = "fep_node_record" {
+            service backend weight state priority load routes connections syn_unanswered syn_reset
+            syn_repeated reserved
         }
     }
     let mut number = |c: &str, rust: u32| facts.push((c.to_owned(), rust.into()));
@@ -78,6 +84,11 @@ fn facts() -> Vec<(String, u64)> {
     number("FEP_IOC_COMMIT", IOC_COMMIT);
     number("FEP_IOC_DUMP", IOC_DUMP);
     number("FEP_IOC_FLUSH_ROUTES", IOC_FLUSH_ROUTES);
+    number("FEP_IOC_END_ROUTES", IOC_END_ROUTES);
+    number("FEP_DUMP_TOKENS", DUMP_TOKENS);
+    number("FEP_PRIORITY_MAX", PRIORITY_MAX);
+    number("FEP_LOAD_MAX", LOAD_MAX);
+    number("FEP_END_ROUTES_MAX", END_ROUTES_MAX);
     number("FEP_ABI_MAJOR", ABI_MAJOR);
     number("FEP_ABI_MINOR", ABI_MINOR);
     number("FEP_FLAG_DRY_RUN", FLAG_DRY_RUN);

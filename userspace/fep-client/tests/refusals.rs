@@ -179,7 +179,7 @@ fn a_method_that_the_module_does_not_know_is_named() {
 
 #[test]
 fn an_older_module_is_told_as_such() {
-    const RELEASE: &str = "it speaks ABI 1.0, this program speaks ABI 1.1: use the fepctl and the \
+    const RELEASE: &str = "it speaks ABI 1.0, this program speaks ABI 1.2: use the fepctl and the \
                            fep.ko of one release";
     let kernel = FakeKernel::new(&[]);
     kernel.with(|state| state.abi = (1, 0));

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod nodes;
 mod state;
 
 use std::cell::RefCell;
@@ -17,8 +18,8 @@ use fep_client::{Kernel, Page};
 use fep_core::validate::{filter, Filter, Node, Service};
 use fep_ioctl::CommitError;
 use fep_uapi::{
-    BackendRecord, Commit, Dump, Endpoint, FlushRoutes, Op, Reason, RouteRecord, ServiceId, Status,
-    DUMP_END, FLAG_DRY_RUN, OPS_MAX,
+    BackendRecord, Commit, Dump, EndRoutes, Endpoint, FlushRoutes, NodeRecord, Op, Reason,
+    RouteRecord, ServiceId, Status, DUMP_END, FLAG_DRY_RUN, OPS_MAX,
 };
 
 pub use state::{Backend, ServiceEntry, State};
@@ -175,6 +176,11 @@ impl Kernel for FakeKernel {
             Page::Devices(to) => fill(dump, inner.page, to, state.devices()),
             Page::Services(to) => fill(dump, inner.page, to, state.services()),
             Page::Backends(to) => fill(dump, inner.page, to, state.backends().filter(backend)),
+            Page::Nodes(to) => {
+                let nodes = state.nodes();
+                let wanted = |record: &NodeRecord| means(&filter, &record.service, &record.backend);
+                fill(dump, inner.page, to, nodes.filter(wanted))
+            }
             Page::Routes(to) => {
                 let routes = state.routes.iter().copied();
                 fill(dump, inner.page, to, routes.filter(route))
@@ -192,6 +198,14 @@ impl Kernel for FakeKernel {
         Ok(inner
             .state
             .delete_routes(|service, backend| means(&filter, service, backend)))
+    }
+
+    fn end_routes(&mut self, routes: &[RouteRecord]) -> io::Result<EndRoutes> {
+        let mut inner = self.0.borrow_mut();
+        if inner.no_privilege {
+            return Err(os_error(libc::EPERM));
+        }
+        Ok(inner.state.end_routes(routes))
     }
 }
 

@@ -56,6 +56,10 @@ pub struct Backend {
     pub method: u32,
     /// Whether it is marked failed.
     pub failed: bool,
+    /// Its priority.
+    pub priority: u32,
+    /// Its load as reported.
+    pub load: u32,
     /// Its traffic.
     pub traffic: Traffic,
 }
@@ -176,6 +180,16 @@ impl State {
                 return self.mark(service, backend, false);
             }
             Change::LimitSet { limit } => self.limit = limit,
+            Change::BackendPriority {
+                service,
+                backend,
+                priority,
+            } => self.backend(service, backend)?.priority = priority,
+            Change::BackendLoad {
+                service,
+                backend,
+                load,
+            } => self.report_load(service, backend, load)?,
         }
         Ok(0)
     }
@@ -252,6 +266,8 @@ impl State {
             weight,
             method: method.code(),
             failed: false,
+            priority: 0,
+            load: 0,
             traffic: Traffic::default(),
         });
         Ok(())

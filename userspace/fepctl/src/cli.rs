@@ -127,7 +127,11 @@ pub enum Service {
 /// Settings of a service.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Settings {
-    /// How a backend is chosen for a new client: wrr (smooth weighted round robin)
+    /// How a backend is chosen for a new client: wrr, optimal or steer
+    ///
+    /// wrr (smooth weighted round robin) gives new clients by the weights. steer gives them so that
+    /// the routes there are come to follow the weights. optimal gives them to the backend with the
+    /// least reported load, of equal loads to the one with the lower priority number.
     #[arg(long, value_name = "NAME", value_parser = scheduler)]
     scheduler: Option<Scheduler>,
     /// End of a TCP connection that is being opened, 0 for the default of 30
@@ -198,6 +202,24 @@ pub enum Backend {
     Fail(Marked),
     /// Take the mark away
     Restore(Marked),
+    /// Set the priority of a backend; the lower number comes first
+    Priority {
+        /// Which.
+        #[command(flatten)]
+        member: Member,
+        /// Its priority, 0 to 65535
+        #[arg(value_name = "N", value_parser = number, allow_negative_numbers = true)]
+        priority: u32,
+    },
+    /// Report the load of a backend, for the scheduler optimal
+    Load {
+        /// Which.
+        #[command(flatten)]
+        marked: Marked,
+        /// Its load, 0 to 1000000, in a unit that all reports have
+        #[arg(value_name = "N", value_parser = number, allow_negative_numbers = true)]
+        load: u32,
+    },
 }
 
 /// A backend to add to a service.

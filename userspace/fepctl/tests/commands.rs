@@ -237,14 +237,14 @@ fn status_shows_everything() {
     });
     let text = place.run(&["status"]).ok();
     for line in [
-        "fep 0.1.0, ABI 1.1, generation ",
+        "fep 0.1.0, ABI 1.2, generation ",
         "devices  eth0",
         "routes   1 of at most 1048576, 1024 buckets",
         "tcp/10.0.0.100:80  scheduler wrr, 1 route",
-        "  BACKEND      METHOD  WEIGHT  STATE     ROUTES  CLIENTS   ASKED  ACHIEVED\n",
-        "  10.1.0.2:80  nat          2  up             1      200  66.7 %    66.7 %\n",
-        "  10.1.0.4:80  nat          0  draining       0        0   0.0 %     0.0 %\n",
-        "  10.1.0.5:80  nat          1  failed         0        0   0.0 %     0.0 %\n",
+        "  BACKEND      METHOD  WEIGHT  STATE     ROUTES  CLIENTS   ASKED  ACHIEVED     LIVE\n",
+        "  10.1.0.2:80  nat          2  up             1      200  66.7 %    66.7 %  100.0 %\n",
+        "  10.1.0.4:80  nat          0  draining       0        0   0.0 %     0.0 %    0.0 %\n",
+        "  10.1.0.5:80  nat          1  failed         0        0   0.0 %     0.0 %    0.0 %\n",
         "  drop_no_backend 3 (the service has no backend that takes new clients)",
         "forwarded\n  forward_request      7  requests sent to a backend",
         "dropped\n  drop_ttl             9  time to live ended here",

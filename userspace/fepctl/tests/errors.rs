@@ -67,7 +67,7 @@ fn what_the_command_line_gets_wrong() {
         ),
         (
             &["service", "add", WEB, "--scheduler", "lc"],
-            "no such scheduler (there is wrr)",
+            "no such scheduler (there is wrr, optimal, steer)",
         ),
         (
             &["service", "add", WEB, "--timeout-syn", "-1"],
@@ -317,7 +317,7 @@ fn with_a_module_of_another_version() {
     place.kernel.with(|state| state.abi = (2, 3));
     let error = place.run(&["status"]).error(Exit::Internal);
     assert!(
-        error.contains("the module speaks ABI 2.3, this program speaks ABI 1.1"),
+        error.contains("the module speaks ABI 2.3, this program speaks ABI 1.2"),
         "{error}"
     );
     // A higher minor version keeps what was there.

@@ -234,7 +234,7 @@ fn an_older_module_is_told_as_such() {
     assert_eq!(
         error,
         "fepctl: backend 10.1.0.9:80 of tcp/10.0.0.100:80: the module does not know the method dr; \
-         it speaks ABI 1.0, this program speaks ABI 1.1: use the fepctl and the fep.ko of one \
+         it speaks ABI 1.0, this program speaks ABI 1.2: use the fepctl and the fep.ko of one \
          release\n"
     );
     let json = place.run(&[&add[..], &["--json"]].concat()).err;

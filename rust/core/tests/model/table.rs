@@ -161,6 +161,8 @@ impl FrontEnd {
             }
             Change::BackendRestore { service, backend } => self.mark(service, backend, false)?,
             Change::LimitSet { limit } => self.limit = limit.try_into().unwrap(),
+            // The model schedules by weights alone.
+            Change::BackendPriority { .. } | Change::BackendLoad { .. } => {}
             Change::DeviceAttach { .. } | Change::DeviceDetach { .. } => {}
         }
         Ok(0)

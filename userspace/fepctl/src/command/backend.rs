@@ -44,6 +44,25 @@ pub(super) fn run(command: &Backend, context: &mut Context<'_, '_>) -> Result<()
             let (service, backend) = marked(ports, typed)?;
             Change::BackendRestore { service, backend }
         }
+        Backend::Priority { member, priority } => {
+            let (service, backend) = resolved(ports, &member.service, &member.backend)?;
+            Change::BackendPriority {
+                service,
+                backend,
+                priority: *priority,
+            }
+        }
+        Backend::Load {
+            marked: typed,
+            load,
+        } => {
+            let (service, backend) = marked(ports, typed)?;
+            Change::BackendLoad {
+                service,
+                backend,
+                load: *load,
+            }
+        }
     };
     let done = context.client()?.commit(vec![change], false, 0)?;
     outcome::print(&done, context)

@@ -2,10 +2,11 @@
 
 //! `fepctl status`.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use fep_client::counters::{group, meaning, value, Group};
-use fep_client::{BackendState, ServiceState, Snapshot};
+use fep_client::{BackendState, NodeAddr, NodeDetails, ServiceKey, ServiceState, Snapshot};
 use fep_uapi::Counter;
 use serde_json::{json, Map, Value};
 
@@ -16,15 +17,23 @@ use crate::table::{Align, Table};
 use crate::Context;
 
 pub(super) fn run(context: &mut Context<'_, '_>) -> Result<(), Failure> {
-    let snapshot = context.client()?.snapshot()?;
+    let mut client = context.client()?;
+    let snapshot = client.snapshot()?;
+    let nodes = client.nodes()?.into_iter();
+    let nodes = nodes.map(|node| ((node.service, node.backend), node));
+    let nodes = nodes.collect();
+    drop(client);
     if context.json {
-        outcome::json(&to_json(&snapshot), context)
+        outcome::json(&to_json(&snapshot, &nodes), context)
     } else {
-        Ok(print(&snapshot, context.out())?)
+        Ok(print(&snapshot, &nodes, context.out())?)
     }
 }
 
-fn to_json(snapshot: &Snapshot) -> Value {
+/// What the module has seen of each backend; nothing where the module is older than that.
+type Nodes = HashMap<(ServiceKey, NodeAddr), NodeDetails>;
+
+fn to_json(snapshot: &Snapshot, nodes: &Nodes) -> Value {
     let devices = snapshot.devices.iter();
     let devices = devices.map(|device| json!({"name": device.name, "ifindex": device.ifindex}));
     json!({
@@ -35,15 +44,17 @@ fn to_json(snapshot: &Snapshot) -> Value {
         "routes": snapshot.routes,
         "routes_limit": snapshot.routes_limit,
         "buckets": snapshot.buckets,
-        "services": snapshot.services.iter().map(service_json).collect::<Vec<_>>(),
+        "services": snapshot.services.iter().map(|service| service_json(service, nodes)).collect::<Vec<_>>(),
         "counters": counters_json(&snapshot.counters),
     })
 }
 
-fn service_json(service: &ServiceState) -> Value {
-    let (asked, achieved) = (service.shares_asked(), service.shares_achieved());
-    let backends = service.backends.iter().zip(asked).zip(achieved);
-    let backends = backends.map(|((backend, asked), achieved)| {
+fn service_json(service: &ServiceState, nodes: &Nodes) -> Value {
+    let shares = (service.shares_asked().into_iter()).zip(service.shares_achieved());
+    let shares = shares.zip(service.shares_live());
+    let backends = service.backends.iter().zip(shares);
+    let backends = backends.map(|(backend, ((asked, achieved), live))| {
+        let node = nodes.get(&(service.key, backend.addr));
         json!({
             "backend": backend.addr,
             "weight": backend.weight,
@@ -52,6 +63,14 @@ fn service_json(service: &ServiceState) -> Value {
             "routes": backend.routes,
             "share_asked_percent": asked,
             "share_achieved_percent": achieved,
+            "share_live_percent": live,
+            "priority": node.map(|node| node.priority),
+            "load": node.map(|node| node.load),
+            "syns": node.map(|node| json!({
+                "unanswered": node.syn_unanswered,
+                "reset": node.syn_reset,
+                "repeated": node.syn_repeated,
+            })),
             "traffic": traffic(&backend.traffic),
         })
     });
@@ -74,7 +93,7 @@ fn counters_json(counters: &[u64]) -> Value {
     Value::Object(all.collect())
 }
 
-fn print(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
+fn print(snapshot: &Snapshot, nodes: &Nodes, out: &mut dyn Write) -> io::Result<()> {
     let (major, minor) = snapshot.abi;
     let generation = snapshot.generation;
     writeln!(
@@ -98,7 +117,7 @@ fn print(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
         snapshot.routes, snapshot.routes_limit, snapshot.buckets
     )?;
     for service in &snapshot.services {
-        print_service(service, out)?;
+        print_service(service, nodes, out)?;
     }
     if snapshot.counters.iter().any(|count| *count != 0) {
         writeln!(out)?;
@@ -107,7 +126,7 @@ fn print(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn print_service(service: &ServiceState, out: &mut dyn Write) -> io::Result<()> {
+fn print_service(service: &ServiceState, nodes: &Nodes, out: &mut dyn Write) -> io::Result<()> {
     write!(
         out,
         "\n{}  scheduler {}, {}",
@@ -126,6 +145,11 @@ fn print_service(service: &ServiceState, out: &mut dyn Write) -> io::Result<()> 
     } else {
         backends(service).write(out)?;
     }
+    for backend in &service.backends {
+        if let Some(node) = nodes.get(&(service.key, backend.addr)) {
+            print_node(node, out)?;
+        }
+    }
     // The good cases are in the table and in `stats`.
     let bad = |counter: &&Counter| matches!(group(**counter), Group::Passed | Group::Dropped);
     for counter in Counter::ALL.iter().filter(bad) {
@@ -135,6 +159,25 @@ fn print_service(service: &ServiceState, out: &mut dyn Write) -> io::Result<()> 
         }
     }
     Ok(())
+}
+
+/// What is out of the ordinary with a backend.
+fn print_node(node: &NodeDetails, out: &mut dyn Write) -> io::Result<()> {
+    let words = [
+        (u64::from(node.priority), "priority"),
+        (u64::from(node.load), "load"),
+        (node.syn_unanswered, "SYNs unanswered"),
+        (node.syn_reset, "SYNs reset"),
+        (node.syn_repeated, "SYNs repeated"),
+    ];
+    let words = words.iter().filter(|(number, _)| *number != 0);
+    let words: Vec<String> = words
+        .map(|(number, what)| format!("{what} {number}"))
+        .collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  {}: {}", node.backend, words.join(", "))
 }
 
 fn backends(service: &ServiceState) -> Table {
@@ -147,10 +190,12 @@ fn backends(service: &ServiceState) -> Table {
         ("CLIENTS", Align::Right),
         ("ASKED", Align::Right),
         ("ACHIEVED", Align::Right),
+        ("LIVE", Align::Right),
     ])
     .indented(2);
-    let (asked, achieved) = (service.shares_asked(), service.shares_achieved());
-    for ((backend, asked), achieved) in service.backends.iter().zip(asked).zip(achieved) {
+    let shares = (service.shares_asked().into_iter()).zip(service.shares_achieved());
+    let shares = shares.zip(service.shares_live());
+    for (backend, ((asked, achieved), live)) in service.backends.iter().zip(shares) {
         let BackendState {
             addr,
             weight,
@@ -167,6 +212,7 @@ fn backends(service: &ServiceState) -> Table {
             backend.traffic.connections.to_string(),
             format!("{asked:.1} %"),
             format!("{achieved:.1} %"),
+            format!("{live:.1} %"),
         ]);
     }
     table
