@@ -44,6 +44,9 @@ impl NetState {
     ) -> Committed {
         let mut config = self.config.lock();
         let result = self.commit_locked(net, &mut config, ops, dry_run, expect);
+        if result.is_ok() && !dry_run {
+            self.tell_changed(config.snapshot.generation);
+        }
         Committed {
             generation: config.snapshot.generation,
             routes_deleted: result.as_ref().map_or(0, |deleted| *deleted),
@@ -135,6 +138,10 @@ impl NetState {
                     .backend
                     .state()
                     .configure(member.weight, &service.timeouts);
+                if member.weight != 0 {
+                    // Should it drain again before anybody looks, that is another time.
+                    member.backend.info().told_drained.set(false);
+                }
             }
         }
         // The new snapshot has the raised generations: a route that a packet still makes from the old

@@ -5,22 +5,22 @@
 //! An open file acts on the network namespace of whoever opened it, and keeps that alive. Everything
 //! but reading the status needs `CAP_NET_ADMIN` there.
 
-use crate::{dump::Page, state::NetState};
+use crate::{dump::Page, events::Queue, state::NetState};
 use fep_core::validate::filter;
 use fep_net::{
-    chardev::ControlFile,
+    chardev::{ControlFile, Waiting},
     netns::{NetRef, PernetRegistration},
     time::give_way,
 };
 use fep_uapi::{
-    Commit, Dump, DumpObject, EndRoutes, FlushRoutes, Op, Reason, RouteRecord, Status, DUMP_END,
-    DUMP_TOKENS, END_ROUTES_MAX, FLAG_DRY_RUN, IOC_COMMIT, IOC_DUMP, IOC_END_ROUTES,
-    IOC_FLUSH_ROUTES, IOC_STATUS, OPS_MAX,
+    Commit, Dump, DumpObject, EndRoutes, FlushRoutes, Op, Reason, RouteRecord, Status, Subscribe,
+    DUMP_END, DUMP_TOKENS, END_ROUTES_MAX, EVENTS_MAX, FLAG_DRY_RUN, IOC_COMMIT, IOC_DUMP,
+    IOC_END_ROUTES, IOC_FLUSH_ROUTES, IOC_STATUS, IOC_SUBSCRIBE, OPS_MAX,
 };
 use kernel::{
     prelude::*,
-    sync::Arc,
-    uaccess::{UserPtr, UserSlice},
+    sync::{Arc, SetOnce},
+    uaccess::{UserPtr, UserSlice, UserSliceWriter},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -34,6 +34,8 @@ const CHUNK: usize = 32;
 /// An open file.
 pub(crate) struct Control {
     state: Arc<NetState>,
+    /// There once it has subscribed.
+    events: SetOnce<Arc<Queue>>,
     /// Keeps the namespace, and so what `state` refers to, alive. Dropped after `state`.
     net: NetRef,
 }
@@ -42,7 +44,8 @@ impl ControlFile for Control {
     fn open() -> Result<KBox<Self>> {
         let net = NetRef::current();
         let state = PernetRegistration::<NetState>::get(&net).ok_or(ENODEV)?;
-        Ok(KBox::new(Self { state, net }, GFP_KERNEL)?)
+        let events = SetOnce::new();
+        Ok(KBox::new(Self { state, events, net }, GFP_KERNEL)?)
     }
 
     fn ioctl(&self, command: u32, argument: usize) -> Result<isize> {
@@ -60,7 +63,26 @@ impl ControlFile for Control {
             IOC_DUMP => self.dump(argument),
             IOC_FLUSH_ROUTES => self.flush_routes(argument),
             IOC_END_ROUTES => self.end_routes(argument),
+            IOC_SUBSCRIBE => self.subscribe(argument),
             _ => Err(ENOTTY),
+        }
+    }
+
+    fn read(&self, to: &mut UserSliceWriter, may_wait: bool) -> Result<usize> {
+        let queue = self.events.as_ref().ok_or(EINVAL)?;
+        queue.read(to, may_wait)
+    }
+
+    fn poll(&self, waiting: &Waiting<'_>) -> bool {
+        let queue = self.events.as_ref();
+        queue.is_some_and(|queue| queue.poll(waiting))
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Some(queue) = self.events.as_ref() {
+            self.state.unsubscribe(queue);
         }
     }
 }
@@ -154,6 +176,26 @@ impl Control {
         let filter = filter(&flush.service, &flush.backend).map_err(|_| EINVAL)?;
         flush.deleted = self.state.flush(&filter);
         write(argument, &flush)
+    }
+
+    fn subscribe(&self, argument: usize) -> Result<isize> {
+        self.check_admin()?;
+        let mut subscribe: Subscribe = read(argument)?;
+        let wanted = Subscribe {
+            capacity: subscribe.capacity,
+            ..Subscribe::default()
+        };
+        if subscribe != wanted || !(1..=EVENTS_MAX).contains(&subscribe.capacity) {
+            return Err(EINVAL);
+        }
+        // A caller who cannot be told must not have subscribed.
+        write(argument, &subscribe)?;
+        let queue = Queue::new(subscribe.capacity)?;
+        if !self.events.populate(queue.clone()) {
+            return Err(EEXIST);
+        }
+        subscribe.next = self.state.subscribe(queue)?;
+        write(argument, &subscribe)
     }
 
     fn end_routes(&self, argument: usize) -> Result<isize> {

@@ -15,6 +15,7 @@ mod draft;
 mod draft_nodes;
 mod dump;
 mod end;
+mod events;
 mod exit;
 mod forward;
 mod hook;
@@ -25,6 +26,7 @@ mod plan;
 mod route;
 mod snapshot;
 mod state;
+mod syns;
 
 use fep_net::{chardev::ControlDevice, netdev::DeviceNotifier, netns::PernetRegistration};
 use kernel::prelude::*;

@@ -2,7 +2,10 @@
 
 //! What is kept of services and back-end nodes from one configuration to the next.
 
-use crate::route::{Kind, Route};
+use crate::{
+    route::{Kind, Route},
+    syns::Syns,
+};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use fep_core::{
     flow::patience,
@@ -137,16 +140,9 @@ pub(crate) struct Info {
     pub(crate) dead: OwnLine<Word<i32>>,
     /// What its answers to SYNs were, or that there were none.
     pub(crate) syns: Syns,
-}
-
-/// Connections that a node did not take, and signs of them.
-pub(crate) struct Syns {
-    /// Routes that ended without an answer to the client's SYN.
-    pub(crate) unanswered: Word<i64>,
-    /// SYNs that the node answered with a reset.
-    pub(crate) reset: Word<i64>,
-    /// SYNs that were repeated without an answer.
-    pub(crate) repeated: Word<i64>,
+    /// What was told last: that it has drained, and of how many such SYNs. Written by the sweep's work.
+    pub(crate) told_drained: Word<bool>,
+    pub(crate) told_syns: Word<i64>,
 }
 
 /// A back-end node of one service, for as long as a configuration or a route refers to it.
@@ -198,11 +194,9 @@ impl AnyBackend {
             method,
             serial,
             dead: OwnLine(Word::new(0)),
-            syns: Syns {
-                unanswered: Word::new(0),
-                reset: Word::new(0),
-                repeated: Word::new(0),
-            },
+            syns: Syns::new(),
+            told_drained: Word::new(false),
+            told_syns: Word::new(0),
         };
         match (vip, node.address) {
             (V4(vip), V4(address)) => {

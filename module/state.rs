@@ -8,6 +8,7 @@
 
 use crate::{
     compat::parameter,
+    events::Listeners,
     node::{AnyBackend, Backend},
     route::{Kind, Route, Seen, Tables},
     snapshot::Snapshot,
@@ -72,6 +73,9 @@ pub(crate) struct NetState {
     sweep_at: [Word<u32>; 2],
     #[pin]
     pub(crate) config: Mutex<Config>,
+    /// Who is told of events. Behind a lock below [`NetState::config`].
+    #[pin]
+    pub(crate) listeners: Mutex<Listeners>,
     /// Attached devices, in the order of attachment. Behind a lock of its own, held briefly: the
     /// notifier takes it with RTNL held, and must never wait for a commit.
     #[pin]
@@ -142,6 +146,7 @@ impl Pernet for NetState {
                     sweeper: None,
                     closed: false,
                 }),
+                listeners <- new_mutex!(Listeners::new()),
                 hooks <- new_mutex!(KVec::new()),
             }),
             GFP_KERNEL,
@@ -315,6 +320,7 @@ impl Periodic for NetState {
         let [four, six] = &self.sweep_at;
         self.sweep::<Ipv4Addr>(four, crowded);
         self.sweep::<Ipv6Addr>(six, crowded);
+        self.look_round();
         TICKS_PER_SECOND
     }
 }

@@ -162,14 +162,14 @@ mod tests {
             let [a, b, c, d] = key.0;
             assert!(b % 2 == 1 && d % 2 == 1);
             let client = v4(0xc000_0207, 40001);
-            let word = u64::from(u32::from_ne_bytes([192, 0, 2, 7])) | 40001 << 32 | 6 << 48;
+            let word = u64::from(u32::from_ne_bytes([192, 0, 2, 7])) | (40001 << 32) | (6 << 48);
             let expected = fold(fold(word ^ a, b) ^ c, d) as u32;
             assert_eq!(client.hash(&key), expected);
             let client = v6(0x2001_0db8_0000_0001_0000_0000_0000_0002, 40001);
             let upper = u64::from_ne_bytes([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 1]);
             let lower = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 2]);
             let address = fold(upper ^ a, lower ^ b);
-            let expected = fold(fold(address ^ (40001 | 6 << 16), b) ^ c, d) as u32;
+            let expected = fold(fold(address ^ (40001 | (6 << 16)), b) ^ c, d) as u32;
             assert_eq!(client.hash(&key), expected);
         }
     }
@@ -183,7 +183,7 @@ mod tests {
             for (bit, counts) in changed.iter_mut().enumerate() {
                 let change = before ^ hash(Some(bit), &key);
                 for (at, count) in counts.iter_mut().enumerate() {
-                    *count += (change >> at & 1) as usize;
+                    *count += ((change >> at) & 1) as usize;
                 }
             }
         }
@@ -235,13 +235,13 @@ mod tests {
             spread(|n| v4(0xc0a8_0001, n as u16).hash(&key), "ports");
             spread(|n| v4(0x0a00_0000 + n, 40000).hash(&key), "addresses");
             spread(|n| v4(n << 20, 40000).hash(&key), "networks");
-            spread(|n| v4(n << 16 | n, n as u16).hash(&key), "all at once");
+            spread(|n| v4((n << 16) | n, n as u16).hash(&key), "all at once");
             spread(|n| v4(n >> 6, (n & 63) as u16 * 1024).hash(&key), "steps");
             spread(|n| v6(u128::from(n), 40000).hash(&key), "hosts");
             spread(|n| v6(u128::from(n) << 64, 40000).hash(&key), "prefixes");
             spread(|n| v6(1 << 96, n as u16).hash(&key), "ports of IPv6");
             spread(
-                |n| v6(u128::from(n) << 96 | u128::from(n) << 32, 40000).hash(&key),
+                |n| v6((u128::from(n) << 96) | (u128::from(n) << 32), 40000).hash(&key),
                 "both halves",
             );
         }

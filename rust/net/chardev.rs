@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A character device with ioctls.
+//! A character device with ioctls that may be read and polled.
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 //!
@@ -10,9 +10,15 @@ use crate::bindings;
 use core::{marker::PhantomData, mem::MaybeUninit};
 use kernel::{
     error::to_result,
-    ffi::{c_int, c_long, c_uint, c_ulong},
+    ffi::{c_char, c_int, c_long, c_uint, c_ulong},
+    fs::{
+        file::flags::O_NONBLOCK,
+        File, //
+    },
     prelude::*,
+    sync::poll::{PollCondVar, PollTable},
     types::{ForeignOwnable, Opaque},
+    uaccess::{UserPtr, UserSlice, UserSliceWriter},
 };
 
 /// An open file of the device.
@@ -23,6 +29,27 @@ pub trait ControlFile: Send + Sync + Sized + 'static {
     /// An ioctl of the current task, on 64-bit and 32-bit callers alike. `argument` is as passed.
     /// Process context; several may run at once.
     fn ioctl(&self, command: u32, argument: usize) -> Result<isize>;
+
+    /// A read of the current task; says how many bytes were written. Process context; sleeps only if it
+    /// `may_wait`.
+    fn read(&self, to: &mut UserSliceWriter, may_wait: bool) -> Result<usize>;
+
+    /// Whether a read would not wait. Says first with [`Waiting::on`] what announces that it will not any
+    /// more. Process context.
+    fn poll(&self, waiting: &Waiting<'_>) -> bool;
+}
+
+/// Who waits for a file to become readable.
+pub struct Waiting<'a> {
+    table: PollTable<'a>,
+    file: &'a File,
+}
+
+impl Waiting<'_> {
+    /// Has it woken when `arrived` is notified.
+    pub fn on(&self, arrived: &PollCondVar) {
+        self.table.register_wait(self.file, arrived);
+    }
 }
 
 /// A registered device.
@@ -59,6 +86,8 @@ impl<T: ControlFile> ControlDevice<T> {
                         owner: module.as_ptr(),
                         open: Some(Self::open),
                         release: Some(Self::release),
+                        read: Some(Self::read),
+                        poll: Some(Self::poll),
                         unlocked_ioctl: Some(Self::ioctl),
                         compat_ioctl: bindings::compat_ptr_ioctl,
                         llseek: Some(bindings::noop_llseek),
@@ -127,6 +156,52 @@ impl<T: ControlFile> ControlDevice<T> {
             Ok(value) => value as c_long,
             // CAST: An errno, widened with its sign.
             Err(error) => error.to_errno() as c_long,
+        }
+    }
+}
+
+impl<T: ControlFile> ControlDevice<T> {
+    /// # Safety
+    ///
+    /// To be called by the VFS only, between `open()` and `release()`, with a buffer in user memory.
+    unsafe extern "C" fn read(
+        file: *mut bindings::file,
+        buffer: *mut c_char,
+        len: usize,
+        _position: *mut bindings::loff_t,
+    ) -> isize {
+        // SAFETY: `open()` put it there, and `release()` is still to come.
+        let data = unsafe { <KBox<T> as ForeignOwnable>::borrow((*file).private_data) };
+        // SAFETY: The file is open; nobody in this call has it with `fdget_pos()`.
+        let flags = unsafe { File::from_raw_file(file) }.flags();
+        let address = UserPtr::from_addr(buffer.addr());
+        let mut to = UserSlice::new(address, len).writer();
+        match T::read(data, &mut to, flags & O_NONBLOCK == 0) {
+            // CAST: No more than `len`, which the VFS keeps below `isize::MAX`.
+            Ok(written) => written as isize,
+            // CAST: An errno, widened with its sign.
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// To be called by the VFS only, between `open()` and `release()`, with null or a valid table.
+    unsafe extern "C" fn poll(
+        file: *mut bindings::file,
+        table: *mut bindings::poll_table_struct,
+    ) -> bindings::__poll_t {
+        // SAFETY: `open()` put it there, and `release()` is still to come.
+        let data = unsafe { <KBox<T> as ForeignOwnable>::borrow((*file).private_data) };
+        let waiting = Waiting {
+            // SAFETY: By the safety requirement.
+            table: unsafe { PollTable::from_raw(table) },
+            // SAFETY: The file is open; nobody in this call has it with `fdget_pos()`.
+            file: unsafe { File::from_raw_file(file) },
+        };
+        match T::poll(data, &waiting) {
+            true => bindings::POLLIN | bindings::POLLRDNORM,
+            false => 0,
         }
     }
 }

@@ -203,6 +203,23 @@ codes! {
 }
 
 codes! {
+    /// What an [`Event`](crate::Event) tells.
+    EventKind {
+        /// The configuration is that of `generation`.
+        ConfigChanged = 1 => "config_changed",
+        /// A back-end node with weight 0 has no routes any more. Uses `service`, `backend`.
+        BackendDrained = 2 => "backend_drained",
+        /// Clients' SYNs were not answered by a node, or with a reset. Uses `service`, `backend` and the
+        /// three counts, which are those since the node was added.
+        SynFailures = 3 => "syn_failures",
+        /// New clients are refused: the allocated-route table is at its limit.
+        TableFull = 4 => "table_full",
+        /// None has been refused for a second.
+        TableRoom = 5 => "table_room",
+    }
+}
+
+codes! {
     /// How a packet reaches a back-end node.
     Method {
         /// Translation: the node's address and port take the place of the service's, and in replies,

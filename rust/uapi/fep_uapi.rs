@@ -22,15 +22,16 @@ mod ioctl;
 mod records;
 
 pub use codes::{
-    Counter, DumpObject, Method, OpKind, Reason, RouteState, Scheduler, DUMP_END, DUMP_TOKENS,
-    FLAG_DRY_RUN, STATE_FAILED,
+    Counter, DumpObject, EventKind, Method, OpKind, Reason, RouteState, Scheduler, DUMP_END,
+    DUMP_TOKENS, FLAG_DRY_RUN, STATE_FAILED,
 };
 pub use ioctl::{
     ioc_readwrite, IOC_COMMIT, IOC_DUMP, IOC_END_ROUTES, IOC_FLUSH_ROUTES, IOC_MAGIC, IOC_STATUS,
+    IOC_SUBSCRIBE,
 };
 pub use records::{
-    BackendRecord, Commit, DeviceRecord, Dump, EndRoutes, Endpoint, FlushRoutes, NodeRecord, Op,
-    RouteRecord, ServiceId, ServiceRecord, Status, Traffic,
+    BackendRecord, Commit, DeviceRecord, Dump, EndRoutes, Endpoint, Event, FlushRoutes, NodeRecord,
+    Op, RouteRecord, ServiceId, ServiceRecord, Status, Subscribe, Traffic,
 };
 
 /// Major version of the ABI: a different number means structures or meanings that do not mix.
@@ -52,6 +53,8 @@ pub const PRIORITY_MAX: u32 = 65_535;
 pub const LOAD_MAX: u32 = 1_000_000;
 /// Most routes that are handed back at once ([`EndRoutes`]).
 pub const END_ROUTES_MAX: u32 = 4_096;
+/// Most events that wait to be read from an open file.
+pub const EVENTS_MAX: u32 = 4_096;
 /// Most operations one commit may carry.
 pub const OPS_MAX: u32 = 65_536;
 /// Most services in one network namespace.

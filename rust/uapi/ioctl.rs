@@ -6,7 +6,7 @@
 //! (`include/uapi/asm-generic/ioctl.h`), so a caller compiled against another layout is answered
 //! with `ENOTTY` instead of being misread.
 
-use crate::records::{Commit, Dump, EndRoutes, FlushRoutes, Status};
+use crate::records::{Commit, Dump, EndRoutes, FlushRoutes, Status, Subscribe};
 
 /// The type byte of fep's ioctls.
 pub const IOC_MAGIC: u8 = 0xF9;
@@ -32,3 +32,5 @@ pub const IOC_DUMP: u32 = ioc_readwrite::<Dump>(2);
 pub const IOC_FLUSH_ROUTES: u32 = ioc_readwrite::<FlushRoutes>(3);
 /// Deletes routes that were listed and not used since: [`EndRoutes`].
 pub const IOC_END_ROUTES: u32 = ioc_readwrite::<EndRoutes>(4);
+/// Makes the open file one that events are read from: [`Subscribe`].
+pub const IOC_SUBSCRIBE: u32 = ioc_readwrite::<Subscribe>(5);

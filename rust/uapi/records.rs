@@ -180,6 +180,40 @@ records! {
         reserved: u64,
     }
 
+    /// Has events told to the open file: [`Event`]s are read from it.
+    Subscribe: 24 {
+        /// How many events may wait to be read, 1 to [`EVENTS_MAX`](crate::EVENTS_MAX).
+        capacity: u32,
+        /// Zero.
+        reserved: u32,
+        /// Out: sequence number of the next event.
+        next: u64,
+        /// Zero.
+        reserved1: u64,
+    }
+
+    /// What has happened, as it is read from the device.
+    Event: 96 {
+        /// Sequence number, one more for each event of the namespace.
+        sequence: u64,
+        /// An [`EventKind`](crate::EventKind) code.
+        kind: u32,
+        /// Events before this one that there was no room for.
+        lost: u32,
+        /// Generation of the configuration.
+        generation: u64,
+        /// The service, if it is about one.
+        service: ServiceId,
+        /// The node, if it is about one.
+        backend: Endpoint,
+        /// As in [`NodeRecord`].
+        syn_unanswered: u64,
+        /// As in [`NodeRecord`].
+        syn_reset: u64,
+        /// As in [`NodeRecord`].
+        syn_repeated: u64,
+    }
+
     /// The state of the namespace.
     Status: 320 {
         /// Out: [`ABI_MAJOR`](crate::ABI_MAJOR) of the module.

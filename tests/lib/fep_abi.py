@@ -23,13 +23,15 @@ COMMIT = struct.Struct("=QIIQQIIQ")
 DUMP = struct.Struct("=IIQQIIQ24s24sQ")
 FLUSH = struct.Struct("=24s24sQQ")
 END = struct.Struct("=QIIQQQQ")
+SUBSCRIBE = struct.Struct("=IIQQ")
+EVENT = struct.Struct("=QIIQ24s24sQQQ")
 STATUS = struct.Struct("=II32sQQIIIIII24QQ5Q")
 DEVICE = struct.Struct("=I3I16s")
 SERVICE_RECORD = struct.Struct("=24sII5IIQ5Q24QQ")
 BACKEND_RECORD = struct.Struct("=24s24sIIQ5QII")
 ROUTE_RECORD = struct.Struct("=24s24s24sIIIIQ")
 NODE_RECORD = struct.Struct("=24s24sIIIIQQQQQ3Q")
-SIZES = [(SERVICE, 24), (ENDPOINT, 24), (OP, 128), (COMMIT, 48), (DUMP, 96), (FLUSH, 64), (END, 48), (STATUS, 320),
+SIZES = [(SERVICE, 24), (ENDPOINT, 24), (OP, 128), (COMMIT, 48), (DUMP, 96), (FLUSH, 64), (END, 48), (SUBSCRIBE, 24), (EVENT, 96), (STATUS, 320),
          (DEVICE, 32), (SERVICE_RECORD, 304), (BACKEND_RECORD, 112), (ROUTE_RECORD, 96),
          (NODE_RECORD, 128)]
 assert all(layout.size == size for layout, size in SIZES)
@@ -44,6 +46,7 @@ IOC_COMMIT = _iowr(1, COMMIT.size)
 IOC_DUMP = _iowr(2, DUMP.size)
 IOC_FLUSH = _iowr(3, FLUSH.size)
 IOC_END = _iowr(4, END.size)
+IOC_SUBSCRIBE = _iowr(5, SUBSCRIBE.size)
 
 OPS_MAX = 65_536
 WEIGHT_MAX = 65_535
@@ -55,6 +58,7 @@ DUMP_TOKENS = 2
 PRIORITY_MAX = 65_535
 LOAD_MAX = 1_000_000
 END_MAX = 4096
+EVENTS_MAX = 4096
 STATE_FAILED = 1
 
 KINDS = {name: code for code, name in enumerate(
@@ -69,6 +73,7 @@ REASONS = (
     "port_not_service family_mismatch priority_too_large load_too_large").split()
 METHODS = "nat dr".split()
 SCHEDULERS = "wrr optimal steer".split()
+EVENTS = {1: "config_changed", 2: "backend_drained", 3: "syn_failures", 4: "table_full", 5: "table_room"}
 OBJECTS = {"devices": 1, "services": 2, "backends": 3, "routes": 4, "nodes": 5}
 STATES = "udp syn_sent syn_received established fin_wait time_wait closed".split()
 COUNTERS = (
@@ -190,6 +195,13 @@ def _read_node(raw):
     return SimpleNamespace(service=_read_service(service), backend=_read_endpoint(node), **dict(zip(names, numbers)))
 
 
+def _read_event(raw):
+    sequence, kind, lost, generation, service, backend, *syns = EVENT.unpack(raw)
+    return SimpleNamespace(sequence=sequence, kind=EVENTS[kind], lost=lost, generation=generation,
+                           service=_read_service(service), backend=_read_endpoint(backend) if any(backend) else None,
+                           syns=tuple(syns))
+
+
 _READERS = {
     "devices": (DEVICE, _read_device),
     "services": (SERVICE_RECORD, _read_service_record),
@@ -304,6 +316,18 @@ class Fep:
             raise OSError(number, os.strerror(number))
         _, _, _, deleted, used, gone, _ = END.unpack(out)
         return SimpleNamespace(deleted=deleted, used=used, gone=gone)
+
+    def subscribe(self, capacity=EVENTS_MAX):
+        """The sequence number of the next event."""
+        number, out = self.ioctl(IOC_SUBSCRIBE, SUBSCRIBE.pack(capacity, 0, 0, 0))
+        if number:
+            raise OSError(number, os.strerror(number))
+        return SUBSCRIBE.unpack(out)[2]
+
+    def read_events(self, most=64):
+        """Events that there are, waiting for the first."""
+        data = os.read(self.fd, EVENT.size * most)
+        return [_read_event(data[at:at + EVENT.size]) for at in range(0, len(data), EVENT.size)]
 
     def nodes(self, **options):
         return self.dump("nodes", **options)

@@ -15,9 +15,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use fep_uapi::{
-    BackendRecord, Commit, DeviceRecord, Dump, DumpObject, EndRoutes, FlushRoutes, NodeRecord, Op,
-    RouteRecord, ServiceRecord, Status, DUMP_TOKENS, IOC_COMMIT, IOC_DUMP, IOC_END_ROUTES,
-    IOC_FLUSH_ROUTES, IOC_STATUS,
+    BackendRecord, Commit, DeviceRecord, Dump, DumpObject, EndRoutes, Event, FlushRoutes,
+    NodeRecord, Op, RouteRecord, ServiceRecord, Status, Subscribe, DUMP_TOKENS, IOC_COMMIT,
+    IOC_DUMP, IOC_END_ROUTES, IOC_FLUSH_ROUTES, IOC_STATUS, IOC_SUBSCRIBE,
 };
 
 mod sealed {
@@ -217,6 +217,45 @@ pub fn end_routes(fd: BorrowedFd<'_>, routes: &[RouteRecord]) -> io::Result<EndR
     Ok(end)
 }
 
+/// Has up to `capacity` events kept for [`read_events`]; returns the sequence number of the next.
+///
+/// # Errors
+///
+/// `EINVAL` for a capacity of 0 or above `EVENTS_MAX`, `EEXIST` where that has been done, `EPERM` without
+/// `CAP_NET_ADMIN`.
+pub fn subscribe(fd: BorrowedFd<'_>, capacity: u32) -> io::Result<u64> {
+    let mut subscribe = Subscribe {
+        capacity,
+        ..Subscribe::default()
+    };
+    // SAFETY:
+    // - `IOC_SUBSCRIBE` is the number of a `Subscribe`, of which any content is valid.
+    // - It holds no address.
+    unsafe { ioctl(fd, IOC_SUBSCRIBE, &mut subscribe)? };
+    Ok(subscribe.next)
+}
+
+/// Reads events, waiting for the first unless the descriptor is non-blocking; returns how many.
+///
+/// # Errors
+///
+/// `EINVAL` without [`subscribe`], `EAGAIN` where it would have to wait, `EINTR` for a signal.
+pub fn read_events(fd: BorrowedFd<'_>, events: &mut [Event]) -> io::Result<usize> {
+    // SAFETY: The descriptor is open. The slice is exclusively borrowed and valid for writes of its size;
+    // any bytes are a valid content of an `Event`.
+    let read = unsafe {
+        libc::read(
+            fd.as_raw_fd(),
+            events.as_mut_ptr().cast(),
+            core::mem::size_of_val(events),
+        )
+    };
+    match usize::try_from(read) {
+        Ok(bytes) => Ok(bytes / core::mem::size_of::<Event>()),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -246,5 +285,9 @@ mod tests {
         assert_eq!(error.raw_os_error(), enotty);
         let error = end_routes(file.as_fd(), &records).unwrap_err();
         assert_eq!(error.raw_os_error(), enotty);
+        let error = subscribe(file.as_fd(), 1).unwrap_err();
+        assert_eq!(error.raw_os_error(), enotty);
+        let mut events = [Event::default(); 2];
+        assert_eq!(read_events(file.as_fd(), &mut events).unwrap(), 0);
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use fep_ioctl::CommitError;
 use fep_uapi::{
     Dump, FlushRoutes, NodeRecord, Op, Reason, RouteRecord, Status, ABI_MAJOR, ABI_MINOR, DUMP_END,
-    DUMP_TOKENS, END_ROUTES_MAX, FLAG_DRY_RUN,
+    DUMP_TOKENS, END_ROUTES_MAX, EVENTS_MAX, FLAG_DRY_RUN,
 };
 use nix::errno::Errno;
 
@@ -15,6 +15,7 @@ use crate::change::Change;
 use crate::config::Config;
 use crate::diff::diff;
 use crate::error::{errno, Error};
+use crate::events::Event;
 use crate::kernel::{Kernel, Listed};
 use crate::nodes::{NodeDetails, NODES_SINCE};
 use crate::refusal::Refusal;
@@ -196,6 +197,33 @@ impl Client {
             ended.gone += out.gone;
         }
         Ok(ended)
+    }
+
+    /// Has events kept from now on, for [`Client::wait_for_events`]; returns the number of the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPermitted`] without `CAP_NET_ADMIN`, [`Error::UnknownCommand`] from a module of ABI
+    /// 1.1 or older.
+    pub fn subscribe(&mut self) -> Result<u64, Error> {
+        let next = self.kernel.subscribe(EVENTS_MAX);
+        next.map_err(|error| Error::from_call("events", error))
+    }
+
+    /// Waits for events, and returns those that there are.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn wait_for_events(&mut self) -> Result<Vec<Event>, Error> {
+        let mut events = [fep_uapi::Event::default(); 64];
+        let read = loop {
+            match self.kernel.read_events(&mut events) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read.map_err(|error| Error::from_call("events", error))?,
+            }
+        };
+        events.iter().take(read).map(Event::try_from).collect()
     }
 
     /// More about every back-end node, by service. Nothing from a module of ABI 1.1 or older.

@@ -4,12 +4,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use fep_ioctl::CommitError;
-use fep_uapi::{Commit, Dump, EndRoutes, FlushRoutes, Op, RouteRecord, Status, DEVICE_PATH};
+use fep_uapi::{Commit, Dump, EndRoutes, Event, FlushRoutes, Op, RouteRecord, Status, DEVICE_PATH};
 
 use crate::error::Error;
 use crate::kernel::{Kernel, Page};
@@ -54,6 +54,20 @@ impl Device {
     }
 }
 
+/// For whoever waits in an event loop until there are events to read.
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The same.
+impl AsRawFd for Device {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 impl Kernel for Device {
     fn status(&mut self) -> io::Result<Status> {
         fep_ioctl::status(self.0.as_fd())
@@ -80,5 +94,13 @@ impl Kernel for Device {
 
     fn end_routes(&mut self, routes: &[RouteRecord]) -> io::Result<EndRoutes> {
         fep_ioctl::end_routes(self.0.as_fd(), routes)
+    }
+
+    fn subscribe(&mut self, capacity: u32) -> io::Result<u64> {
+        fep_ioctl::subscribe(self.0.as_fd(), capacity)
+    }
+
+    fn read_events(&mut self, events: &mut [Event]) -> io::Result<usize> {
+        fep_ioctl::read_events(self.0.as_fd(), events)
     }
 }

@@ -9,8 +9,8 @@ use std::io;
 
 use fep_ioctl::CommitError;
 use fep_uapi::{
-    BackendRecord, Commit, DeviceRecord, Dump, EndRoutes, FlushRoutes, NodeRecord, Op, RouteRecord,
-    ServiceRecord, Status,
+    BackendRecord, Commit, DeviceRecord, Dump, EndRoutes, Event, FlushRoutes, NodeRecord, Op,
+    RouteRecord, ServiceRecord, Status,
 };
 
 /// Room for one page of a list; which list is told by the type of its records.
@@ -64,6 +64,20 @@ pub trait Kernel {
     ///
     /// The error number of the call.
     fn end_routes(&mut self, routes: &[RouteRecord]) -> io::Result<EndRoutes>;
+
+    /// Has up to `capacity` events kept until they are read; returns the number of the next.
+    ///
+    /// # Errors
+    ///
+    /// The error number of the call.
+    fn subscribe(&mut self, capacity: u32) -> io::Result<u64>;
+
+    /// Reads events, waiting for the first; returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The error number of the call.
+    fn read_events(&mut self, events: &mut [Event]) -> io::Result<usize>;
 }
 
 /// A record of a list.

@@ -63,6 +63,10 @@ fn facts() -> Vec<(String, u64)> {
             abi_major abi_minor version generation routes routes_limit buckets services backends
             devices reserved0 counters visited reserved
         }
+        Subscribe = "fep_subscribe" { capacity reserved next reserved1 }
+        Event = "fep_event" {
+            sequence kind lost generation service backend syn_unanswered syn_reset syn_repeated
+        }
         Traffic = "fep_traffic" { connections packets_in packets_out bytes_in bytes_out }
         DeviceRecord = "fep_device_record" { ifindex reserved name }
         ServiceRecord = "fep_service_record" {
@@ -85,6 +89,8 @@ fn facts() -> Vec<(String, u64)> {
     number("FEP_IOC_DUMP", IOC_DUMP);
     number("FEP_IOC_FLUSH_ROUTES", IOC_FLUSH_ROUTES);
     number("FEP_IOC_END_ROUTES", IOC_END_ROUTES);
+    number("FEP_IOC_SUBSCRIBE", IOC_SUBSCRIBE);
+    number("FEP_EVENTS_MAX", EVENTS_MAX);
     number("FEP_DUMP_TOKENS", DUMP_TOKENS);
     number("FEP_PRIORITY_MAX", PRIORITY_MAX);
     number("FEP_LOAD_MAX", LOAD_MAX);
@@ -168,6 +174,9 @@ fn its_tables_list_every_code() {
         .iter()
         .for_each(|code| row(code.code(), code.name()));
     Scheduler::ALL
+        .iter()
+        .for_each(|code| row(code.code(), code.name()));
+    EventKind::ALL
         .iter()
         .for_each(|code| row(code.code(), code.name()));
     Method::ALL

@@ -11,6 +11,7 @@ mod nodes;
 mod state;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ use fep_client::{Kernel, Page};
 use fep_core::validate::{filter, Filter, Node, Service};
 use fep_ioctl::CommitError;
 use fep_uapi::{
-    BackendRecord, Commit, Dump, EndRoutes, Endpoint, FlushRoutes, NodeRecord, Op, Reason,
+    BackendRecord, Commit, Dump, EndRoutes, Endpoint, Event, FlushRoutes, NodeRecord, Op, Reason,
     RouteRecord, ServiceId, Status, DUMP_END, FLAG_DRY_RUN, OPS_MAX,
 };
 
@@ -38,6 +39,9 @@ struct Inner {
     interfere: u32,
     commits: u32,
     page: usize,
+    /// Events that have not been read, and the most that are returned at once.
+    events: VecDeque<Event>,
+    subscribed: bool,
 }
 
 impl FakeKernel {
@@ -53,6 +57,11 @@ impl FakeKernel {
     /// Looks at the state or changes it behind the caller's back.
     pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.0.borrow_mut().state)
+    }
+
+    /// Has something happen. Who reads all of it does not wait for more but is told of an error.
+    pub fn happens(&self, event: Event) {
+        self.0.borrow_mut().events.push_back(event);
     }
 
     /// Takes away `CAP_NET_ADMIN`.
@@ -198,6 +207,34 @@ impl Kernel for FakeKernel {
         Ok(inner
             .state
             .delete_routes(|service, backend| means(&filter, service, backend)))
+    }
+
+    fn subscribe(&mut self, _capacity: u32) -> io::Result<u64> {
+        let mut inner = self.0.borrow_mut();
+        if inner.no_privilege {
+            return Err(os_error(libc::EPERM));
+        }
+        inner.subscribed = true;
+        Ok(1)
+    }
+
+    fn read_events(&mut self, events: &mut [Event]) -> io::Result<usize> {
+        let mut inner = self.0.borrow_mut();
+        if !inner.subscribed {
+            return Err(os_error(libc::EINVAL));
+        }
+        let mut count = 0;
+        for place in events {
+            let Some(event) = inner.events.pop_front() else {
+                break;
+            };
+            *place = event;
+            count += 1;
+        }
+        if count == 0 {
+            return Err(os_error(libc::EIO));
+        }
+        Ok(count)
     }
 
     fn end_routes(&mut self, routes: &[RouteRecord]) -> io::Result<EndRoutes> {

@@ -213,10 +213,9 @@ impl State {
     }
 
     fn entry(&mut self, service: Service) -> Result<&mut ServiceEntry, Reason> {
-        self.entries
-            .iter_mut()
-            .find(|entry| entry.service == service)
-            .ok_or(Reason::NoSuchService)
+        let mut entries = self.entries.iter_mut();
+        let found = entries.find(|entry| entry.service == service);
+        found.ok_or(Reason::NoSuchService)
     }
 
     /// Whether a node of any service has that protocol, address and port.

@@ -59,6 +59,12 @@ pub enum Command {
     Status,
     /// Show the traffic of services and backends
     Stats(Stats),
+    /// Print what happens: nodes drained, SYNs unanswered, the table full, the configuration changed
+    Events {
+        /// End after so many
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+    },
     /// Print the configuration in the form that apply takes
     Dump,
     /// Make the configuration that of a file, in one step
@@ -127,11 +133,9 @@ pub enum Service {
 /// Settings of a service.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Settings {
-    /// How a backend is chosen for a new client: wrr, optimal or steer
+    /// How a backend is chosen for a new client: wrr, steer or optimal
     ///
-    /// wrr (smooth weighted round robin) gives new clients by the weights. steer gives them so that
-    /// the routes there are come to follow the weights. optimal gives them to the backend with the
-    /// least reported load, of equal loads to the one with the lower priority number.
+    /// wrr: by weight. steer: so that the routes there are follow the weights. optimal: the least load.
     #[arg(long, value_name = "NAME", value_parser = scheduler)]
     scheduler: Option<Scheduler>,
     /// End of a TCP connection that is being opened, 0 for the default of 30
@@ -208,7 +212,7 @@ pub enum Backend {
         #[command(flatten)]
         member: Member,
         /// Its priority, 0 to 65535
-        #[arg(value_name = "N", value_parser = number, allow_negative_numbers = true)]
+        #[arg(value_name = "N", value_parser = number)]
         priority: u32,
     },
     /// Report the load of a backend, for the scheduler optimal
@@ -217,7 +221,7 @@ pub enum Backend {
         #[command(flatten)]
         marked: Marked,
         /// Its load, 0 to 1000000, in a unit that all reports have
-        #[arg(value_name = "N", value_parser = number, allow_negative_numbers = true)]
+        #[arg(value_name = "N", value_parser = number)]
         load: u32,
     },
 }

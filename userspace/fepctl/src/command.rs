@@ -6,6 +6,7 @@ mod apply;
 mod backend;
 mod device;
 mod dump;
+mod events;
 mod flush;
 mod generate;
 mod limit;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: &Command, context: &mut Context<'_, '_>) -> Result<()
         Command::Limit(command) => limit::run(command, context),
         Command::Status => status::run(context),
         Command::Stats(command) => stats::run(command, context),
+        Command::Events { count } => events::run(*count, context),
         Command::Dump => dump::run(context),
         Command::Apply(command) => apply::run(command, context),
         Command::Flush(command) => flush::run(command, context),
