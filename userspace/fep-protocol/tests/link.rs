@@ -129,7 +129,18 @@ async fn an_oversized_or_malformed_hello_ends_the_link() {
         4096,
     )
     .unwrap();
+    let elsewhere = frame::encode(
+        &ToAgent::Hello {
+            protocol_min: 1,
+            protocol_max: 1,
+            node: "node-9".to_owned(),
+            program_version: String::new(),
+        },
+        4096,
+    )
+    .unwrap();
     for (bytes, reason) in [
+        (elsewhere, "the certificate is for node-1, not for node-9"),
         (huge, "a message of 4294967295 bytes (4096 at most)"),
         (garbage, "not a message of this protocol"),
         (hello, "expected hello"),

@@ -2,6 +2,8 @@
 
 //! The command line: exactly what was typed, without any I/O.
 
+mod pki;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use fep_client::{DeviceName, Method, NodeSpec, ServiceSpec, Timeouts, Weight};
 use fep_uapi::{Method as Known, Scheduler, DEVICE_PATH, WEIGHT_MAX};
 
 use crate::exit;
+pub use pki::Pki;
 
 /// How things are called, for the help text.
 const NAMES: &str = "Administers fep, the front-end packet filter.\n\n\
@@ -71,6 +74,9 @@ pub enum Command {
     Apply(Apply),
     /// Remove all services, in one step
     Flush(Flush),
+    /// Make and show the certificates of the cluster
+    #[command(subcommand)]
+    Pki(Pki),
     /// Print a completion script
     Completions {
         /// The shell

@@ -11,6 +11,7 @@ mod flush;
 mod generate;
 mod limit;
 mod outcome;
+mod pki;
 mod resolve;
 mod route;
 mod service;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: &Command, context: &mut Context<'_, '_>) -> Result<()
         Command::Dump => dump::run(context),
         Command::Apply(command) => apply::run(command, context),
         Command::Flush(command) => flush::run(command, context),
+        Command::Pki(command) => pki::run(command, context),
         Command::Completions { shell } => generate::completions(*shell, context),
         Command::Man { dir } => generate::man(dir),
     }
