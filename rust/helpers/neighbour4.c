@@ -5,27 +5,6 @@
 #include <net/neighbour.h>
 #include <net/route.h>
 
-/*
- * Puts a neighbour's link-layer header in front of a packet with room for HH_DATA_MOD bytes, unless it
- * is longer than that or not there: neigh_hh_output() up to where it sends.
- */
-static __always_inline bool fep_helper_neigh_push(struct sk_buff *skb, const struct neighbour *neigh)
-{
-	unsigned int len, seq;
-
-	if (!neigh || !(READ_ONCE(neigh->nud_state) & NUD_CONNECTED))
-		return false;
-	do {
-		seq = read_seqbegin(&neigh->hh.hh_lock);
-		len = READ_ONCE(neigh->hh.hh_len);
-		memcpy(skb->data - HH_DATA_MOD, neigh->hh.hh_data, HH_DATA_MOD);
-	} while (read_seqretry(&neigh->hh.hh_lock, seq));
-	if (unlikely(len - 1 >= HH_DATA_MOD))
-		return false;
-	__skb_push(skb, len);
-	return true;
-}
-
 /* By the neighbour layer, whatever the packet and the route. */
 static noinline int fep_helper_ipv4_forward_any(struct sk_buff *skb, struct dst_entry *dst,
 						 __be32 daddr)

@@ -46,7 +46,8 @@ class Measurement:
         matches = self.path.replies() if reply else self.path.requests()
         if matches is None:
             return
-        some = VERIFIED if flows.count > VERIFIED else None
+        # As many for each node: shares are exact over whole rounds.
+        some = VERIFIED - VERIFIED % len(matches) if flows.count > VERIFIED else None
         shares = [(some or flows.count) // len(matches)] * len(matches)
         counted = self.path.counts and not reply
         before = self.path.packets() if counted else shares
