@@ -123,7 +123,12 @@ impl NetState {
     #[inline(always)]
     fn receive_ip<'a, A: Kind>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>) -> Verdict<'a> {
         let [replies, ..] = self.counters.local(cx);
-        if replies.get() & skb.arrival().device_bit() == 0 {
+        let requests = replies.get() & skb.arrival().device_bit() == 0;
+        if !skb.arrival().is_ordinary() {
+            // GRO's, for one.
+            let way = if requests { Way::In } else { Way::Out };
+            self.receive_any::<A>(cx, skb, way, None)
+        } else if requests {
             self.receive_way::<A, REQUESTS>(cx, skb)
         } else {
             self.receive_way::<A, REPLIES>(cx, skb)

@@ -14,6 +14,9 @@ static noinline int fep_helper_ipv4_forward_any(struct sk_buff *skb, struct dst_
 
 	if (!fep_helper_skb_forward_prepare(skb, dst))
 		return -ENOMEM;
+	if (likely(!dst->lwtstate && rt->rt_gw_family != AF_INET6) &&
+	    fep_helper_neigh_push(skb, __ipv4_neigh_lookup_noref(skb->dev, (__force u32)nexthop)))
+		return dev_queue_xmit(skb);
 	/* A route that encapsulates does so in its output function. */
 	if (dst->lwtstate)
 		return dst_output(dev_net(skb->dev), NULL, skb);

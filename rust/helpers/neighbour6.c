@@ -10,6 +10,9 @@ static noinline int fep_helper_ipv6_forward_any(struct sk_buff *skb, struct dst_
 {
 	if (!fep_helper_skb_forward_prepare(skb, dst))
 		return -ENOMEM;
+	if (likely(!dst->lwtstate) &&
+	    fep_helper_neigh_push(skb, __ipv6_neigh_lookup_noref(skb->dev, nexthop)))
+		return dev_queue_xmit(skb);
 	/* A route that encapsulates does so in its output function. */
 	if (dst->lwtstate)
 		return dst_output(dev_net(skb->dev), NULL, skb);
