@@ -20,6 +20,8 @@ static noinline int fep_helper_ipv4_forward_any(struct sk_buff *skb, struct dst_
 	/* A route that encapsulates does so in its output function. */
 	if (dst->lwtstate)
 		return dst_output(dev_net(skb->dev), NULL, skb);
+	/* What waits for its neighbour would be sent by the route again: to the packet's own address. */
+	skb_dst_drop(skb);
 	if (rt->rt_gw_family == AF_INET6)
 		return neigh_xmit(NEIGH_ND_TABLE, skb->dev, &rt->rt_gw6, skb);
 	return neigh_xmit(NEIGH_ARP_TABLE, skb->dev, &nexthop, skb);

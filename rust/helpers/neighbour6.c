@@ -16,6 +16,8 @@ static noinline int fep_helper_ipv6_forward_any(struct sk_buff *skb, struct dst_
 	/* A route that encapsulates does so in its output function. */
 	if (dst->lwtstate)
 		return dst_output(dev_net(skb->dev), NULL, skb);
+	/* What waits for its neighbour would be sent by the route again: to the packet's own address. */
+	skb_dst_drop(skb);
 	return neigh_xmit(NEIGH_ND_TABLE, skb->dev, nexthop, skb);
 }
 
