@@ -2,7 +2,7 @@
 #   KERNEL=7.3|7.2|VERSION  which stock kernel      KDIR=DIR  any prepared tree
 #   FEP_CACHE=DIR  where set-up keeps what it makes (~/.cache/fep)
 
-.PHONY: help setup build module userspace demo test test-kernels bench bench-check bench-memory bench-scale bench-tcp bench-profile check vm rust-analyzer clean distclean
+.PHONY: help setup build module userspace demo test test-kernels bench bench-check bench-core bench-memory bench-scale bench-tcp bench-profile check vm rust-analyzer clean distclean
 .NOTPARALLEL:
 
 help: ## this list
@@ -24,6 +24,8 @@ bench: build ## instructions per packet on each way through a front-end (build/b
 	@scripts/bench
 bench-check: build ## fails when a packet costs 1 % more instructions than in tests/bench/baseline.json
 	@scripts/bench-check
+bench-core: setup ## micro-benchmarks of the pure decisions on this host, by the clock
+	@scripts/bench-core
 bench-memory: build ## bytes for each client, beside IPVS and conntrack (build/bench-memory.json)
 	@scripts/bench-memory
 bench-scale: build ## cost with more routes, services, nodes and processors (build/bench-scale.json)
