@@ -118,26 +118,42 @@ impl NetState {
         Verdict::Consumed(skb.drop_packet())
     }
 
-    /// The fast path: a plain, ordinary packet of a route that is in use. What is otherwise, anywhere
+    /// The fast path: a plain packet of a route that is in use, which can be changed where it is. What is otherwise, anywhere
     /// before the first change, leaves it all to [`Self::receive_any`].
     #[inline(always)]
     fn receive_ip<'a, A: Kind>(&self, cx: &'a RxContext<'_>, skb: RxSkb<'a>) -> Verdict<'a> {
         let [replies, ..] = self.counters.local(cx);
         let requests = replies.get() & skb.arrival().device_bit() == 0;
         if !skb.arrival().is_ordinary() {
-            // GRO's, for one.
-            let way = if requests { Way::In } else { Way::Out };
-            self.receive_any::<A>(cx, skb, way, None)
+            self.receive_special::<A>(cx, skb, requests)
         } else if requests {
-            self.receive_way::<A, REQUESTS>(cx, skb)
+            self.receive_way::<A, REQUESTS, false>(cx, skb)
         } else {
-            self.receive_way::<A, REPLIES>(cx, skb)
+            self.receive_way::<A, REPLIES, false>(cx, skb)
         }
     }
 
-    /// `OUT` is what was right for the device's last packet.
+    /// The same for a packet that is not ordinary: GRO's, for one.
+    #[inline(never)]
+    fn receive_special<'a, A: Kind>(
+        &self,
+        cx: &'a RxContext<'_>,
+        skb: RxSkb<'a>,
+        requests: bool,
+    ) -> Verdict<'a> {
+        if !skb.arrival().is_special() {
+            let way = if requests { Way::In } else { Way::Out };
+            self.receive_any::<A>(cx, skb, way, None)
+        } else if requests {
+            self.receive_way::<A, REQUESTS, true>(cx, skb)
+        } else {
+            self.receive_way::<A, REPLIES, true>(cx, skb)
+        }
+    }
+
+    /// `OUT` is what was right for the device's last packet; `SPECIAL` what the packet is.
     #[inline(always)]
-    fn receive_way<'a, A: Kind, const OUT: bool>(
+    fn receive_way<'a, A: Kind, const OUT: bool, const SPECIAL: bool>(
         &self,
         cx: &'a RxContext<'_>,
         skb: RxSkb<'a>,
@@ -161,29 +177,52 @@ impl NetState {
         }
         // CAST: Widening on every machine that Linux runs on.
         let len = packet.total_len as usize;
-        let Some(exit) = Exit::of(cx, route, way).filter(|exit| len <= exit.mtu()) else {
+        let Some(exit) = Exit::of(cx, route, way) else {
             return self.receive_any::<A>(cx, skb, way, None);
         };
-        let mut skb = match skb.into_ordinary(packet.rewrite_len) {
+        let (mut segments, mut partial) = (0, false);
+        if SPECIAL {
+            let Some(found) = skb.special_segments(len, exit.mtu(), packet.header_len) else {
+                return self.receive_any::<A>(cx, skb, way, None);
+            };
+            (segments, partial) = (found, skb.arrival().checksum_is_partial());
+        } else if len > exit.mtu() {
+            return self.receive_any::<A>(cx, skb, way, None);
+        }
+        let mut skb = match skb.into_writable::<SPECIAL>(packet.rewrite_len) {
             Ok(skb) => skb,
             Err(skb) => return self.receive_any::<A>(cx, skb, way, None),
         };
         route.used(&used, direction(way), now);
-        let translation = &route.backend.translation;
-        let translate =
-            |head: &mut _| A::translate(head, &packet, side(way), translation, Coverage::Full);
+        let (translation, side) = (&route.backend.translation, side(way));
         let sent = if skb.trim(len).is_err() {
             Err((skb.drop_packet(), Counter::DropNoMemory))
         } else if direct && exit.goes_back(&skb) {
             Err((skb.drop_packet(), Counter::DropLoop))
-        } else if direct || translate(skb.head_mut()) {
-            exit.send(cx, skb, Fit::Fits)
         } else {
-            Err((skb.drop_packet(), Counter::DropNoMemory))
+            // Each with a coverage that the compiler knows.
+            let ready = if direct {
+                true
+            } else if SPECIAL && partial {
+                A::translate(
+                    skb.head_mut(),
+                    &packet,
+                    side,
+                    translation,
+                    Coverage::Partial,
+                )
+            } else {
+                A::translate(skb.head_mut(), &packet, side, translation, Coverage::Full)
+            };
+            if ready {
+                exit.send(cx, skb, Fit::Fits)
+            } else {
+                Err((skb.drop_packet(), Counter::DropNoMemory))
+            }
         };
         match sent {
             Ok(consumed) => {
-                self.count_sent(cx, route, way, 0, len);
+                self.count_sent(cx, route, way, segments, len);
                 Verdict::Consumed(consumed)
             }
             Err((consumed, counter)) => self.count_drop(cx, consumed, counter, route),

@@ -3,6 +3,7 @@
 #include "helpers.h"
 
 #include "address.c"
+#include "arrival.c"
 #include "forward.c"
 #include "gso.c"
 #include "icmp.c"

@@ -31,6 +31,7 @@ unsigned int fep_helper_dst_mtu(const struct dst_entry *dst);
 void fep_helper_kfree_skb_netfilter(struct sk_buff *skb);
 
 /* gso.c */
+int fep_helper_skb_special_fits(struct sk_buff *skb, unsigned int mtu, int transport);
 bool fep_helper_skb_gso_fits(const struct sk_buff *skb, unsigned int mtu);
 
 /* icmp.c */
@@ -92,13 +93,15 @@ bool fep_helper_cpu_possible(unsigned int cpu);
 void fep_helper_cond_resched(void);
 bool fep_helper_fatal_signal_pending(void);
 
-/* skbuff.c */
+/* arrival.c */
 struct fep_helper_arrival {
 	unsigned long kind;
 	unsigned long cpu_offset;
 };
 
 struct fep_helper_arrival fep_helper_arrival(const struct sk_buff *skb);
+
+/* skbuff.c */
 int fep_helper_skb_prepare(struct sk_buff *skb, unsigned int writable, int transport);
 struct sk_buff *fep_helper_skb_share_check(struct sk_buff *skb);
 int fep_helper_pskb_trim_rcsum(struct sk_buff *skb, unsigned int len);

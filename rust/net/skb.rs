@@ -105,18 +105,44 @@ impl<'a> RxSkb<'a> {
         (ret == 0).then_some(buffer)
     }
 
-    /// Makes an [ordinary](Arrival::is_ordinary) packet the hook's own, with so many bytes writable.
-    /// Others, and those with fewer linear bytes, come back.
+    /// The GSO segments of a [special](Arrival::is_special) packet that has `len` bytes and no more, with
+    /// its transport header `transport` bytes behind the network header, and fits the MTU; 0 for one
+    /// that is not GSO's. `None` where any of that is otherwise.
+    #[cold]
+    #[inline(never)]
+    pub fn special_segments(&self, len: usize, mtu: usize, transport: u16) -> Option<u32> {
+        if self.len() != len {
+            return None;
+        }
+        let mtu = u32::try_from(mtu).ok()?;
+        // SAFETY: By the type invariant `skb` is valid. A special packet is the hook's alone, and where
+        // its transport header is, is asked of nobody before that is noted again.
+        let segments = unsafe {
+            bindings::fep_helper_skb_special_fits(self.skb.as_ptr(), mtu, c_int::from(transport))
+        };
+        u32::try_from(segments).ok()
+    }
+
+    /// Makes a packet that is [ordinary](Arrival::is_ordinary), or [special](Arrival::is_special) and
+    /// has neither options nor extension headers, the hook's own, with so many bytes writable: its
+    /// headers, at most. Others, and those with fewer linear bytes, come back.
     #[inline(always)]
-    pub fn into_ordinary(self, writable: u16) -> Result<OwnedSkb<'a>, Self> {
-        if !self.arrival.is_ordinary() || self.head().len() < usize::from(writable) {
+    pub fn into_writable<const SPECIAL: bool>(self, writable: u16) -> Result<OwnedSkb<'a>, Self> {
+        let ordinary = !SPECIAL;
+        let is_such = if SPECIAL {
+            self.arrival.is_special()
+        } else {
+            self.arrival.is_ordinary()
+        };
+        if !is_such || self.head().len() < usize::from(writable) {
             return Err(self);
         }
         // INVARIANT: The buffer was not shared when it arrived, and nobody takes a reference to one of
-        // which we have the only one. The same goes for its data.
+        // which we have the only one. The same goes for its data, or, of a special packet, for its
+        // headers.
         Ok(OwnedSkb {
             skb: self.into_raw(),
-            ordinary: true,
+            ordinary,
             writable,
             _cx: PhantomData,
         })
@@ -190,6 +216,21 @@ impl Arrival {
     #[inline(always)]
     pub fn is_ordinary(self) -> bool {
         self.0 & 8 != 0
+    }
+
+    /// Whether its headers can be changed where they are though it is not ordinary: it is of GSO, its
+    /// checksum is to be completed, or others have its data, but nobody the packet or these headers. That
+    /// is so if it has neither options nor extension headers.
+    #[inline(always)]
+    pub fn is_special(self) -> bool {
+        self.0 & 0x10 != 0
+    }
+
+    /// Whether the checksum of a [special](Self::is_special) packet's transport header is to be
+    /// completed.
+    #[inline(always)]
+    pub fn checksum_is_partial(self) -> bool {
+        self.0 & 0x20 != 0
     }
 
     /// A bit for the device, by the lower bits of its index.
