@@ -114,6 +114,21 @@ class FepNat(Fep):
     name, method = "fep-nat", ()
 
 
+class FepNatSteer(FepNat):
+    """The same with the scheduler that looks at the routes that there are."""
+
+    name, scheduler = "fep-nat-steer", "steer"
+
+
+class FepNatOptimal(FepNat):
+    """The same with the scheduler that looks at reported loads. They are equal: the first node has all clients."""
+
+    name, scheduler = "fep-nat-optimal", "optimal"
+
+    def shares(self, packets, places):
+        return [packets] + [0] * (places - 1)
+
+
 class FepDirect(Direct, Fep):
     """fep with direct routing."""
 
@@ -127,4 +142,4 @@ class FepTunnel(Tunnel, Fep):
 
 
 PATHS = {path.name: path for path in (Drop, DropModule, Redirect, Floor, Forwarding, NftDnat, NftFlowtable, IpvsNat,
-                                      IpvsDirect, IpvsTunnel, FepNat, FepDirect, FepTunnel)}
+                                      IpvsDirect, IpvsTunnel, FepNat, FepNatSteer, FepNatOptimal, FepDirect, FepTunnel)}

@@ -48,7 +48,7 @@ class Measurement:
             return
         # As many for each node: shares are exact over whole rounds.
         some = VERIFIED - VERIFIED % len(matches) if flows.count > VERIFIED else None
-        shares = [(some or flows.count) // len(matches)] * len(matches)
+        shares = self.path.shares(some or flows.count, len(matches))
         counted = self.path.counts and not reply
         before = self.path.packets() if counted else shares
         expect(*self.lab.sink(reply), matches, shares, lambda: self.sender(reply).once(flows, some))

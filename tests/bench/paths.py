@@ -62,6 +62,10 @@ class Path:
         """What a reply is when it arrives."""
         return [f"ether saddr {MACS['f0']} {self.net.word} saddr {self.target} {self.protocol} sport {PORT}"]
 
+    def shares(self, packets, places):
+        """How many of so many packets, one of each client, come to each of the places where they may."""
+        return [packets // places] * places
+
     def packets(self):
         """Packets to each node by the path's own count."""
         raise NotImplementedError

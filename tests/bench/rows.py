@@ -46,7 +46,7 @@ SHORT = ("drop", "forwarding", "ipvs-nat", "fep-nat")
 GROUPS = (
     (4, "udp", "request", "steady", "", (*BOTTOM, "forwarding", *NAT, *ONE_WAY)),
     (4, "udp", "reply", "steady", "", (*BOTTOM, "forwarding", *NAT)),
-    (4, "udp", "request", "new", "", ("drop", *NAT, *ONE_WAY)),
+    (4, "udp", "request", "new", "", ("drop", *NAT, "fep-nat-steer", "fep-nat-optimal", *ONE_WAY)),
     (4, "udp", "request", "large", "", ("drop", "floor", "forwarding", *NAT, "ipvs-dr", "fep-dr")),
     (4, "udp", "request", "steady", "held", ("floor", *SHORT)),
     (4, "udp", "request", "steady", "own", SHORT),

@@ -7,8 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use fep_uapi::{
-    Scheduler, TIMEOUTS, TIMEOUT_DEFAULTS, TIMEOUT_TCP_CLOSING, TIMEOUT_TCP_ESTABLISHED,
-    TIMEOUT_TCP_RESET, TIMEOUT_TCP_SYN, TIMEOUT_UDP, WEIGHT_MAX,
+    Scheduler, PRIORITY_MAX, TIMEOUTS, TIMEOUT_DEFAULTS, TIMEOUT_TCP_CLOSING,
+    TIMEOUT_TCP_ESTABLISHED, TIMEOUT_TCP_RESET, TIMEOUT_TCP_SYN, TIMEOUT_UDP, WEIGHT_MAX,
 };
 use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -60,6 +60,9 @@ pub struct Backend {
     /// Its share of the new clients.
     #[serde(default)]
     pub weight: Weight,
+    /// Which nodes come before it.
+    #[serde(default, skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
     /// How packets reach it.
     #[serde(default, skip_serializing_if = "Method::is_default")]
     pub method: Method,
@@ -74,6 +77,13 @@ pub struct Backend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Weight(pub u32);
+
+/// A node's place among the others of its service; the lower number comes first.
+///
+/// The largest is [`PRIORITY_MAX`]; the kernel checks it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Priority(pub u32);
 
 /// Timeouts of a service, in seconds; 0 stands for the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,29 +146,50 @@ impl fmt::Display for Weight {
 
 impl<'de> Deserialize<'de> for Weight {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Number;
-        impl Visitor<'_> for Number {
-            type Value = Weight;
+        from.deserialize_u32(Number("weight", WEIGHT_MAX)).map(Self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a weight from 0 to {WEIGHT_MAX}")
-            }
+impl<'de> Deserialize<'de> for Priority {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_u32(Number("priority", PRIORITY_MAX))
+            .map(Self)
+    }
+}
 
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Weight, E> {
-                // One that is above the limit, but fits, is the kernel's to refuse.
-                u32::try_from(value)
-                    .map(Weight)
-                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
-            }
+/// A number that is called so, and the largest that the kernel takes.
+struct Number(&'static str, u32);
 
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Weight, E> {
-                match u64::try_from(value) {
-                    Ok(value) => self.visit_u64(value),
-                    Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
-                }
-            }
+impl Visitor<'_> for Number {
+    type Value = u32;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {} from 0 to {}", self.0, self.1)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<u32, E> {
+        // One that is above the limit, but fits, is the kernel's to refuse.
+        u32::try_from(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<u32, E> {
+        match u64::try_from(value) {
+            Ok(value) => self.visit_u64(value),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
         }
-        from.deserialize_u32(Number)
+    }
+}
+
+impl Priority {
+    /// Whether it is the one that a node has until it is given another.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

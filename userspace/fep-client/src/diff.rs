@@ -3,8 +3,8 @@
 //! What has to change for a configuration to become another, as data.
 //!
 //! The changes are applied in one step, so their order is not seen by traffic. It is: devices are
-//! attached, the limit is set, services are added or set, nodes are added or set, nodes are marked
-//! or unmarked, and what is no longer wanted is removed. A removal comes first instead where an
+//! attached, the limit is set, services are added or set, nodes are added or set, with their
+//! priorities, nodes are marked or unmarked, and what is no longer wanted is removed. A removal comes first instead where an
 //! addition needs its room or its address; the kernel checks each change against what those before
 //! it have left.
 //!
@@ -183,6 +183,18 @@ impl Steps {
                     was: Some(old.weight),
                 }),
                 Some(_) => {}
+            }
+            // A node that is added has the priority that is the default.
+            let priority = old
+                .filter(|_| replaced.is_none())
+                .map(|old| old.priority)
+                .unwrap_or_default();
+            if priority != backend.priority {
+                self.nodes.push(Change::BackendPriority {
+                    service,
+                    backend: addr,
+                    priority: backend.priority.0,
+                });
             }
             let marked = old.and_then(|old| old.failed).unwrap_or(false);
             let wanted = backend.failed.unwrap_or(marked);

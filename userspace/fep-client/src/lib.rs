@@ -35,7 +35,7 @@ mod refusal;
 
 pub use change::Change;
 pub use client::{Client, Outcome};
-pub use config::{Backend, Config, Place, Service, Timeouts, Weight};
+pub use config::{Backend, Config, Place, Priority, Service, Timeouts, Weight};
 pub use device::Device;
 pub use error::Error;
 pub use events::Event;

@@ -6,15 +6,16 @@ use std::collections::HashMap;
 use std::fmt;
 
 use fep_uapi::{
-    BackendRecord, DeviceRecord, Scheduler, ServiceId, ServiceRecord, Traffic, COUNTERS,
-    STATE_FAILED,
+    BackendRecord, DeviceRecord, NodeRecord, Scheduler, ServiceId, ServiceRecord, Traffic,
+    COUNTERS, STATE_FAILED,
 };
 
 use crate::client::Client;
-use crate::config::{Backend, Config, Service, Timeouts, Weight};
+use crate::config::{Backend, Config, Priority, Service, Timeouts, Weight};
 use crate::error::Error;
 use crate::method::Method;
 use crate::name::{text_field, DeviceName, NodeAddr, ServiceKey};
+use crate::nodes::{NodeDetails, NODES_SINCE};
 
 /// The state of the namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct BackendState {
     pub addr: NodeAddr,
     /// Its weight.
     pub weight: Weight,
+    /// Which nodes come before it; 0 with a module that has no priorities.
+    pub priority: Priority,
     /// How packets reach it.
     pub method: Method,
     /// Whether it is marked failed.
@@ -194,10 +197,24 @@ impl Snapshot {
         else {
             return Ok(None);
         };
+        let mut priorities = HashMap::new();
+        if status.abi_minor >= NODES_SINCE {
+            let Some(records) = client.list::<NodeRecord>("dump of the nodes", generation)? else {
+                return Ok(None);
+            };
+            for record in &records {
+                let node = NodeDetails::try_from(record)?;
+                priorities.insert((node.service, node.backend), Priority(node.priority));
+            }
+        }
         let mut nodes: HashMap<ServiceKey, Vec<BackendState>> = HashMap::new();
         for record in &backends {
             let service = key(&record.service)?;
-            nodes.entry(service).or_default().push(backend(record)?);
+            let mut node = backend(record)?;
+            if let Some(priority) = priorities.get(&(service, node.addr)) {
+                node.priority = *priority;
+            }
+            nodes.entry(service).or_default().push(node);
         }
         let services = services.iter().map(|record| service(record, &mut nodes));
         Ok(Some(Self {
@@ -218,6 +235,7 @@ impl Snapshot {
         let backend = |backend: &BackendState| Backend {
             addr: backend.addr,
             weight: backend.weight,
+            priority: backend.priority,
             method: backend.method,
             failed: Some(backend.failed),
         };
@@ -273,6 +291,7 @@ fn backend(record: &BackendRecord) -> Result<BackendState, Error> {
     Ok(BackendState {
         addr: NodeAddr::try_from(&record.backend)?,
         weight: Weight(record.weight),
+        priority: Priority::default(),
         method: Method::from_code(record.method),
         failed: record.state & STATE_FAILED != 0,
         routes: record.routes,

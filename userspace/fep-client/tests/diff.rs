@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use fep_client::config::{Backend, Config, Service, Timeouts, Weight};
+use fep_client::config::{Backend, Config, Priority, Service, Timeouts, Weight};
 use fep_client::diff::diff;
 use fep_client::{Change, Client, Method, NodeAddr, ServiceKey};
 use fep_fake::FakeKernel;
@@ -17,8 +17,8 @@ fn address() -> impl Strategy<Value = u8> {
     1..6u8
 }
 
-/// Nodes of every service, by (host, port): weight, whether failed, whether of method dr.
-type Nodes = BTreeMap<(u8, u16), (u32, bool, bool)>;
+/// Nodes of every service, by (host, port): weight and priority, whether failed, whether of method dr.
+type Nodes = BTreeMap<(u8, u16), ((u32, u32), bool, bool)>;
 
 /// A host of a family.
 fn shown(v6: bool, host: u8) -> String {
@@ -30,7 +30,7 @@ fn shown(v6: bool, host: u8) -> String {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let node = (0..4u32, any::<bool>(), any::<bool>());
+    let node = ((0..4u32, 0..3u32), any::<bool>(), any::<bool>());
     let nodes = btree_map((address(), 80..83u16), node, 0..5);
     let services = btree_map(
         (any::<bool>(), address(), 80..83u16),
@@ -53,7 +53,7 @@ fn config() -> impl Strategy<Value = Config> {
                     ..Timeouts::default()
                 },
                 backends: allowed
-                    .map(|((host, on), (weight, failed, dr))| Backend {
+                    .map(|((host, on), ((weight, priority), failed, dr))| Backend {
                         addr: format!("{}:{on}", shown(v6, host)).parse().unwrap(),
                         weight: Weight(weight),
                         // Another port would be refused.
@@ -62,6 +62,7 @@ fn config() -> impl Strategy<Value = Config> {
                         } else {
                             Method::NAT
                         },
+                        priority: Priority(priority),
                         failed: Some(failed),
                     })
                     .collect(),
@@ -142,6 +143,7 @@ fn service(key: &str, nodes: &[&str]) -> Service {
         addr: node.parse().unwrap(),
         weight: Weight::default(),
         method: Method::default(),
+        priority: Priority::default(),
         failed: None,
     });
     Service {
@@ -252,6 +254,7 @@ fn a_full_service_has_room_for_another_method() {
                     port: 80,
                 },
                 weight: Weight::default(),
+                priority: Priority::default(),
                 method: Method::NAT,
                 failed: None,
             }

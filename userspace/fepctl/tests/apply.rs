@@ -175,7 +175,7 @@ fn mistakes_in_a_file_have_a_place() {
         (
             "[[services]]\nkey = \"tcp/10.0.0.1:80\"\nbackends = [{ addr = \"10.1.0.2:80\", wieght = 1 }]",
             "3:37",
-            "unknown field `wieght`, expected one of `addr`, `weight`, `method`, `failed`",
+            "unknown field `wieght`, expected one of `addr`, `weight`, `priority`, `method`, `failed`",
         ),
         (
             "{\"services\":[{\"key\":\"tcp/10.0.0.1:80\",\"backends\":[{\"addr\":\"10.1.0.2:80\",\"weight\":-1}]}]}",

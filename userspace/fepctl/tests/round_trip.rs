@@ -6,7 +6,7 @@
 mod common;
 
 use common::Place;
-use fep_client::config::{Backend, Config, Service, Timeouts, Weight};
+use fep_client::config::{Backend, Config, Priority, Service, Timeouts, Weight};
 use fep_client::file::to_toml;
 use fep_client::{Client, DeviceName, Method, NodeAddr, ServiceKey};
 use fep_uapi::Scheduler;
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 type Name = (bool, bool, u16);
 
 /// A node's host (a byte for IPv4, more for IPv6) and what it has.
-type Node = ((u16, u16), (u16, bool, Option<bool>));
+type Node = ((u16, u16), (u16, u16, bool, Option<bool>));
 
 fn key((tcp, v6, port): Name) -> ServiceKey {
     let protocol = if tcp { "tcp" } else { "udp" };
@@ -25,7 +25,10 @@ fn key((tcp, v6, port): Name) -> ServiceKey {
     format!("{protocol}/{vip}:{port}").parse().unwrap()
 }
 
-fn backend((_, v6, service): Name, ((host, port), (weight, dr, failed)): Node) -> Backend {
+fn backend(
+    (_, v6, service): Name,
+    ((host, port), (weight, priority, dr, failed)): Node,
+) -> Backend {
     let [high, low] = host.to_be_bytes();
     Backend {
         addr: NodeAddr {
@@ -37,13 +40,19 @@ fn backend((_, v6, service): Name, ((host, port), (weight, dr, failed)): Node) -
             port: if dr { service } else { port },
         },
         weight: Weight(weight.into()),
+        priority: Priority(priority.into()),
         method: if dr { Method::DR } else { Method::NAT },
         failed,
     }
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let backends = (any::<u16>(), any::<bool>(), any::<Option<bool>>());
+    let backends = (
+        any::<u16>(),
+        any::<u16>(),
+        any::<bool>(),
+        any::<Option<bool>>(),
+    );
     let nodes = btree_map((any::<u16>(), 1..=u16::MAX), backends, 0..6);
     let timeouts = prop::array::uniform5(0..=864_000u32);
     let name = (any::<bool>(), any::<bool>(), 1..=u16::MAX);

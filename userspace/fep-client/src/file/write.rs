@@ -59,6 +59,9 @@ fn write_service(out: &mut String, service: &Service) -> fmt::Result {
             quoted(backend.addr),
             backend.weight
         )?;
+        if !backend.priority.is_default() {
+            write!(out, ", priority = {}", backend.priority)?;
+        }
         if !backend.method.is_default() {
             write!(out, ", method = {}", quoted(backend.method))?;
         }
