@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import fep_packet as packet  # noqa: E402
 from fep_packet import ACK, ETH_ARP, ETH_IP, ETH_IPV6, FIN, PSH, RST, SYN, Seen, Tap, ether  # noqa: E402
 from fep_test import case, equal, finish, load_module, wait_for  # noqa: E402
-from fep_wire import (CLIENT, CLIENT_MAC, FE_OUT, IN_MAC, OUT_MAC, V6, VIP, Wire, node, node_mac)  # noqa: E402
+from fep_wire import (CLIENT, CLIENT_MAC, FE_OUT, IN_MAC, OUT_MAC, V6, VIP, Wire, in_time, node, node_mac)  # noqa: E402
 
 PORT, NODE_PORT = 80, 8080
 CLOSED = 81
@@ -152,7 +152,8 @@ def all_packets():
 
 def answers(outcome):
     """Frames of the front-end's stack, without what it counts up: identification and header checksum."""
-    return [frame[:18].hex() + "...." + frame[20:24].hex() + "...." + frame[26:].hex() for frame in outcome.client]
+    return [frame[:18].hex() + "...." + frame[20:24].hex() + "...." + frame[26:].hex()
+            for frame in in_time(outcome.client)]
 
 
 def is_reset(frame):
@@ -170,7 +171,7 @@ def untouched(wire, counter, name, frame, via, unfiltered):
         equal(outcome.counters, {counter: 1}, "counters")
         if counter == "pass_no_route" and not Seen(frame).flags & RST:
             # So that the client tries again at once.
-            equal([is_reset(f) for f in outcome.client], [True], "resets")
+            equal([is_reset(f) for f in in_time(outcome.client)], [True], "resets")
 
 
 def other_addresses(wire):

@@ -96,7 +96,8 @@ class Lists:
         self.stopped.set()
         self.thread.join()
         equal(self.wrong[:3], [], "lists that were wrong")
-        check(self.count >= 4, f"{self.count} lists")
+        # One of each service at least was begun while the table changed.
+        check(self.count >= 2, f"{self.count} lists")
 
 
 class Sizes:

@@ -2,7 +2,7 @@
 
 import re
 
-from fep_test import Failure, run
+from fep_test import Failure, run, wait_for
 from fep_wire import CLIENT_MAC, OUT_MAC
 
 
@@ -18,8 +18,14 @@ def pktgen(namespace, device, *lines, cpu=0):
         with open(f"{base}/{name}", "w", encoding="ascii") as file:
             file.write(text + "\n")
 
+    def free():
+        with open(f"{base}/kpktgend_{cpu}", encoding="ascii") as file:
+            return not re.search(r"^(Running|Stopped): *\S", file.read(), re.MULTILINE)
+
     with namespace:
         write(f"kpktgend_{cpu}", "rem_device_all")
+        # Its thread does that when it gets to run.
+        wait_for(free, "pktgen has no device", 60)
         write(f"kpktgend_{cpu}", f"add_device {device}")
         for line in lines:
             write(device, line)
