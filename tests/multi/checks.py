@@ -32,17 +32,24 @@ class Checks:
         return bool(ok)
 
 
-def main(body, **options):
-    """Runs body(cluster, check) with a cluster that is up and a service WEB with weights 2:1:1."""
+def serve(cluster):
+    """The service WEB, by hand."""
+    for device in ("eth0", "eth1"):
+        cluster.fepctl(f"device attach {device}")
+    cluster.fepctl(f"service add {WEB}")
+    for node, weight in zip(cluster.nodes, (2, 1, 1)):
+        cluster.fepctl(f"backend add {WEB} {cluster.address(node)} --weight {weight}")
+
+
+def main(body, *, configure=True, **options):
+    """Runs body(cluster, check) with a cluster that is up and, unless the test configures fep itself, a service WEB
+    with weights 2:1:1."""
     check = Checks()
     try:
         with Cluster(**options) as cluster:
             cluster.up()
-            for device in ("eth0", "eth1"):
-                cluster.fepctl(f"device attach {device}")
-            cluster.fepctl(f"service add {WEB}")
-            for node, weight in zip(cluster.nodes, (2, 1, 1)):
-                cluster.fepctl(f"backend add {WEB} {cluster.address(node)} --weight {weight}")
+            if configure:
+                serve(cluster)
             body(cluster, check)
         check("no kernel has complained", True)
     except GuestError as error:
