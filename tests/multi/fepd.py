@@ -89,7 +89,7 @@ def begins(cluster, daemon, client, check):
     daemon.write(config(cluster).replace("weight = 2", "weight = -2"))
     found = fe.run("fepd --check")
     check("--check names file, place, key and rule", found.status == 2 and
-          f"{CONFIG}:16:10: service[0].node[0].weight: is not an integer from 0 to 65535" in found.output, found.output)
+          f"{CONFIG}:17:10: service[0].node[0].weight: is not an integer from 0 to 65535" in found.output, found.output)
     daemon.write(config(cluster))
     check("--check finds nothing", fe.run("fepd --check").status == 0, fe.run("fepd --check").output)
     check("it starts", daemon.start() is not None, daemon.log())
