@@ -29,6 +29,9 @@ hold = "500ms"
 type = "http"
 body = "^be[0-9]"
 timeout = "5s"
+[[service.check]]
+type = "icmp"
+timeout = "5s"
 {more}"""
 
 

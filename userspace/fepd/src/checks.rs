@@ -2,22 +2,32 @@
 
 //! Checks of nodes, as they are done.
 
+mod command;
 mod http;
+mod icmp;
 mod tcp;
+mod tls;
+mod udp;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 
+use fep_client::ServiceKey;
 use fep_config::{Check, Kind};
 use tokio::time::timeout;
 
 use crate::engine::{CheckResult, Order};
 
+pub(crate) use tls::Tls;
+
 /// Does all checks of an order, one after the other, until one is bad.
-pub(crate) async fn run(order: &Order) -> CheckResult {
-    let (_, node) = order.place;
+pub(crate) async fn run(tls: &Tls, order: &Order) -> CheckResult {
+    let (service, node) = order.place;
     for check in order.checks.iter() {
         let at = SocketAddr::new(node.address, check.port.unwrap_or(node.port));
-        let done = match timeout(check.timeout, one(check, at)).await {
+        let done = match timeout(check.timeout, one(tls, check, service, at)).await {
             Ok(done) => done,
             Err(_) => Err(format!("no answer in {}", fep_config::shown(check.timeout))),
         };
@@ -26,10 +36,14 @@ pub(crate) async fn run(order: &Order) -> CheckResult {
     Ok(())
 }
 
-async fn one(check: &Check, at: SocketAddr) -> CheckResult {
+async fn one(tls: &Tls, check: &Check, service: ServiceKey, at: SocketAddr) -> CheckResult {
     match &check.kind {
         Kind::Tcp => tcp::run(at).await,
-        Kind::Http(http) if !http.tls => http::run(http, at).await,
-        other => Err(format!("fepd has no check of type {}", other.name())),
+        Kind::Http(http) => http::run(tls, http, at).await,
+        Kind::Icmp => icmp::run(at.ip()).await,
+        Kind::Udp { send, expect } => udp::run(send, expect.as_ref(), at).await,
+        Kind::Command(argv) => command::run(argv, service, at).await,
+        // The link to the agent knows; it is not asked from here.
+        Kind::Agent => Ok(()),
     }
 }

@@ -13,17 +13,23 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::Tls;
+
 /// So much of a body is searched.
 const BODY_MAX: usize = 64 * 1024;
 
 /// Asks, and looks at the answer.
-pub(super) async fn run(http: &Http, at: SocketAddr) -> Result<(), String> {
+pub(super) async fn run(tls: &Tls, http: &Http, at: SocketAddr) -> Result<(), String> {
     let stream = TcpStream::connect(at).await.map_err(said)?;
-    over(http, at, stream).await
+    if http.tls {
+        over(http, at, tls.begin(http, at, stream).await?).await
+    } else {
+        over(http, at, stream).await
+    }
 }
 
 /// Asks over a connection that there is.
-pub(super) async fn over<S>(http: &Http, at: SocketAddr, stream: S) -> Result<(), String>
+async fn over<S>(http: &Http, at: SocketAddr, stream: S) -> Result<(), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::checks;
+use crate::checks::{self, Tls};
 use crate::engine::{CheckResult, Engine, Place};
 use crate::state::{Saved, StateFile};
 use crate::watch::Watch;
@@ -43,6 +43,7 @@ pub(super) struct Daemon {
     state: StateFile,
     checks: JoinSet<(Place, CheckResult)>,
     free: Arc<Semaphore>,
+    tls: Arc<Tls>,
     /// What is wanted may have changed since the last commit.
     stale: bool,
     /// The last commit did not succeed, for this reason.
@@ -97,6 +98,7 @@ impl Daemon {
             state,
             checks: JoinSet::new(),
             free: Arc::new(Semaphore::new(CHECKS_MAX)),
+            tls: Arc::default(),
             stale: true,
             trouble: None,
             watchdog: watchdog.then(|| Duration::from_micros(micros) / 3),
@@ -132,11 +134,11 @@ impl Daemon {
         loop {
             self.by_time();
             for order in self.engine.due(self.now(), &mut random) {
-                let free = Arc::clone(&self.free);
+                let (free, tls) = (Arc::clone(&self.free), Arc::clone(&self.tls));
                 self.checks.spawn(async move {
                     // It is never closed.
                     let _permit = free.acquire_owned().await;
-                    (order.place, checks::run(&order).await)
+                    (order.place, checks::run(&tls, &order).await)
                 });
             }
             if self.stale {
@@ -322,6 +324,8 @@ impl Daemon {
         self.client.apply(&config.filter(), true)?;
         let now = self.now();
         self.engine.reload(config, now, &mut random);
+        // Files that it names may be others, too.
+        self.tls = Arc::default();
         self.stale = true;
         Ok(())
     }
