@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// When a node counts as failed, and as returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
@@ -42,7 +44,7 @@ impl Default for Thresholds {
 }
 
 /// Whether a node answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// It does, since then.
     Up {
@@ -57,7 +59,7 @@ pub enum State {
 }
 
 /// What brought a node to the state it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// It was so when the daemon started.
     Start,
@@ -65,6 +67,15 @@ pub enum Cause {
     Checks,
     /// Clients that got no answer.
     Clients,
+}
+
+/// What another life of the daemon needs of a node's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    state: State,
+    cause: Cause,
+    hold: Duration,
+    returned: bool,
 }
 
 /// The health of one node for one service.
@@ -105,6 +116,32 @@ impl Health {
         }
     }
 
+    /// What is to be saved; `None` when the filter's mark says all there is to say.
+    pub fn saved(&self) -> Option<Saved> {
+        let saved = Saved {
+            state: self.state,
+            cause: self.cause,
+            hold: self.hold,
+            returned: self.returned,
+        };
+        (self.returned || !self.is_up()).then_some(saved)
+    }
+
+    /// Goes on from `saved` at `now`, as [`new`](Self::new) does from the filter's mark.
+    pub fn resume(thresholds: Thresholds, saved: Saved, now: Duration, random: u64) -> Self {
+        let since = |since: Duration| since.min(now);
+        Self {
+            state: match saved.state {
+                State::Up { since: then } => State::Up { since: since(then) },
+                State::Down { since: then } => State::Down { since: since(then) },
+            },
+            cause: saved.cause,
+            hold: saved.hold.min(thresholds.hold_max),
+            returned: saved.returned,
+            ..Self::new(thresholds, true, now, random)
+        }
+    }
+
     /// Whether it answers.
     pub fn state(&self) -> State {
         self.state
@@ -136,10 +173,16 @@ impl Health {
     }
 
     /// Sets the time of the next check, when one begins at `now`.
+    ///
+    /// A node that is up and whose last check was bad is checked twice as often, until it is known
+    /// which it is. With checks that end within half an interval a dead node has failed after three
+    /// intervals at the latest, with a `fall` of 3.
     pub fn check_begins(&mut self, now: Duration, random: u64) {
         let percent = u64::from(self.thresholds.jitter_percent.min(100));
         let early = u32::try_from(random % (percent + 1)).unwrap_or(0);
-        self.next_check = now + self.thresholds.interval * (100 - early) / 100;
+        let wait = self.thresholds.interval * (100 - early) / 100;
+        let doubtful = self.is_up() && self.streak > 0;
+        self.next_check = now + if doubtful { wait / 2 } else { wait };
     }
 
     /// A check ended at `now`. Returns whether the state changed.
@@ -181,6 +224,10 @@ impl Health {
         }
         self.missed = self.missed.saturating_add(clients);
         if self.missed < enough {
+            if clients > 0 {
+                // A check says which it is, and forged clients cost no more than four an interval.
+                self.next_check = self.next_check.min(now + self.thresholds.interval / 4);
+            }
             return false;
         }
         self.fail(Cause::Clients, now);

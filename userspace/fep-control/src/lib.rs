@@ -10,8 +10,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod group;
 pub mod health;
 pub mod load;
 pub mod maintenance;
+pub mod passive;
 pub mod pool;
+pub mod presence;
+pub mod process;
 pub mod reconcile;
+pub mod timer;

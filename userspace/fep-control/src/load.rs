@@ -2,6 +2,8 @@
 
 //! The ratio of a node by its load: smoothed, in bounded steps, with hysteresis.
 
+use std::time::Duration;
+
 /// A load or a ratio, in thousandths: 1000 is a whole one.
 pub type Permille = u32;
 
@@ -40,17 +42,53 @@ pub struct Load {
     smoothed: Option<Permille>,
     reports: u32,
     ratio: Permille,
+    last: Option<Permille>,
+    /// When the last report came, or the last step without one was made.
+    heard: Option<Duration>,
 }
 
 impl Load {
     /// A node without reports, which has its whole weight.
     pub fn new(rules: Rules) -> Self {
+        Self::resume(rules, 1000)
+    }
+
+    /// A node without reports, which had the share `ratio` in another life of the daemon.
+    pub fn resume(rules: Rules, ratio: Permille) -> Self {
         Self {
             rules,
             smoothed: None,
             reports: 0,
-            ratio: 1000,
+            ratio: ratio.clamp(rules.floor.clamp(1, 1000), 1000),
+            last: None,
+            heard: None,
         }
+    }
+
+    /// The last report that has not expired.
+    pub fn last(&self) -> Option<Permille> {
+        self.last
+    }
+
+    /// As [`reported`](Self::reported), at `now`.
+    pub fn reported_at(&mut self, load: Permille, now: Duration) -> bool {
+        self.heard = Some(now);
+        self.reported(load)
+    }
+
+    /// Nothing may have been reported for `expiry` at `now`. What was reported is then forgotten, and
+    /// the ratio goes back to the configured one by a step every `expiry`. Returns whether it changed.
+    pub fn silent(&mut self, expiry: Duration, now: Duration) -> bool {
+        let heard = *self.heard.get_or_insert(now);
+        if now.saturating_sub(heard) <= expiry {
+            return false;
+        }
+        self.heard = Some(now);
+        self.last = None;
+        self.smoothed = None;
+        self.reports = 0;
+        let ratio = self.ratio.saturating_add(self.rules.step).min(1000);
+        std::mem::replace(&mut self.ratio, ratio) != ratio
     }
 
     /// The share of its weight that the node gets.
@@ -72,6 +110,7 @@ impl Load {
         // An average with a quarter for the newest.
         let smoothed = self.smoothed.map_or(load, |old| (old * 3 + load) / 4);
         self.smoothed = Some(smoothed);
+        self.last = Some(load);
         self.reports = self.reports.saturating_add(1);
         let Rules {
             low,

@@ -72,7 +72,11 @@ impl Pool {
     /// One may be when the share is not zero and there is another: the share of two or three nodes
     /// would otherwise round to none.
     pub fn most_ejected(&self) -> usize {
-        let nodes = self.nodes.len();
+        self.most_ejected_of(self.nodes.len())
+    }
+
+    /// How many of so many nodes may be out at once.
+    pub fn most_ejected_of(&self, nodes: usize) -> usize {
         let percent = self.rules.max_ejected_percent.min(100) as usize;
         let most = nodes * percent / 100;
         if percent > 0 && nodes > 1 {
@@ -86,22 +90,40 @@ impl Pool {
     ///
     /// The nodes that failed first are out first, so that a later failure brings none back.
     pub fn verdicts(&self, now: Duration) -> BTreeMap<NodeAddr, Verdict> {
+        self.verdicts_without(now, |_| false)
+    }
+
+    /// The same, where some nodes are `drained`: they get no clients, so the bound is of the others. A
+    /// drained node that does not answer is out, whatever the bound is.
+    pub fn verdicts_without(
+        &self,
+        now: Duration,
+        drained: impl Fn(&NodeAddr) -> bool,
+    ) -> BTreeMap<NodeAddr, Verdict> {
+        let mut base = 0;
+        let mut serving = 0;
         let mut down: Vec<(Duration, NodeAddr)> = Vec::new();
         let mut verdicts = BTreeMap::new();
         for (&node, health) in &self.nodes {
+            let drained = drained(&node);
+            base += usize::from(!drained);
             match health.state() {
                 State::Up { since } => {
+                    serving += usize::from(!drained);
                     verdicts.insert(node, Verdict::Serve(self.percent(health, since, now)));
+                }
+                State::Down { .. } if drained => {
+                    verdicts.insert(node, Verdict::Ejected);
                 }
                 State::Down { since } => down.push((since, node)),
             }
         }
         down.sort_unstable();
-        let refuse = verdicts.is_empty() && self.rules.all_down == AllDown::Refuse;
+        let refuse = serving == 0 && self.rules.all_down == AllDown::Refuse;
         let most = if refuse {
             down.len()
         } else {
-            self.most_ejected()
+            self.most_ejected_of(base)
         };
         for (place, (_, node)) in down.into_iter().enumerate() {
             let verdict = if place < most {
