@@ -15,6 +15,7 @@ pub mod health;
 pub mod load;
 pub mod maintenance;
 pub mod passive;
+pub mod plane;
 pub mod pool;
 pub mod presence;
 pub mod process;

@@ -294,6 +294,23 @@ impl Processes {
         self.state.instances.entry(node).or_insert(instance);
     }
 
+    /// Goes on with what the machine before a change of rules had not saved.
+    pub(crate) fn take_over(&mut self, old: Self) {
+        if self.rules == old.rules {
+            self.overloaded = old.overloaded;
+            self.idle = old.idle;
+        }
+        self.orphans = old.orphans;
+        self.told = old.told;
+        self.nobody_left = old.nobody_left;
+    }
+
+    /// These nodes serve by configuration from now on: their processes are not this machine's.
+    pub fn forget(&mut self, configured: &BTreeSet<NodeAddr>) {
+        let keep = |node: &NodeAddr| !configured.contains(node);
+        self.state.instances.retain(|node, _| keep(node));
+    }
+
     /// Where a node stands in the table.
     pub fn place(&self, node: NodeAddr) -> Place {
         match self.state.instances.get(&node).map(|known| known.phase) {
@@ -301,6 +318,12 @@ impl Processes {
             Some(Phase::Draining { .. }) => Place::Drained,
             _ => Place::Out,
         }
+    }
+
+    /// The nodes that are in the table.
+    pub fn placed(&self) -> impl Iterator<Item = NodeAddr> + '_ {
+        self.listed_nodes()
+            .filter(|&node| self.place(node) != Place::Out)
     }
 
     /// The nodes that are in the table, or whose leaving it has not been seen.
