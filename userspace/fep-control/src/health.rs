@@ -173,19 +173,17 @@ impl Health {
     }
 
     /// Sets the time of the next check, when one begins at `now`.
-    ///
-    /// A node that is up and whose last check was bad is checked twice as often, until it is known
-    /// which it is. With checks that end within half an interval a dead node has failed after three
-    /// intervals at the latest, with a `fall` of 3.
     pub fn check_begins(&mut self, now: Duration, random: u64) {
         let percent = u64::from(self.thresholds.jitter_percent.min(100));
         let early = u32::try_from(random % (percent + 1)).unwrap_or(0);
-        let wait = self.thresholds.interval * (100 - early) / 100;
-        let doubtful = self.is_up() && self.streak > 0;
-        self.next_check = now + if doubtful { wait / 2 } else { wait };
+        self.next_check = now + self.thresholds.interval * (100 - early) / 100;
     }
 
     /// A check ended at `now`. Returns whether the state changed.
+    ///
+    /// After a bad check of a node that is up the next one is due an eighth of the interval later. With
+    /// a `fall` of 3, and checks that end within half an interval, a dead node has failed within three
+    /// intervals.
     pub fn checked(&mut self, good: bool, now: Duration) -> bool {
         if good {
             self.missed = 0;
@@ -208,9 +206,17 @@ impl Health {
                 self.streak = 0;
                 self.returned = true;
             }
-            _ => return false,
+            State::Up { .. } => {
+                self.hasten(now + self.thresholds.interval / 8);
+                return false;
+            }
+            State::Down { .. } => return false,
         }
         true
+    }
+
+    fn hasten(&mut self, check: Duration) {
+        self.next_check = self.next_check.min(check);
     }
 
     /// The filter counted `clients` more that got no answer. Returns whether the state changed.
@@ -226,7 +232,7 @@ impl Health {
         if self.missed < enough {
             if clients > 0 {
                 // A check says which it is, and forged clients cost no more than four an interval.
-                self.next_check = self.next_check.min(now + self.thresholds.interval / 4);
+                self.hasten(now + self.thresholds.interval / 4);
             }
             return false;
         }

@@ -12,7 +12,7 @@ use crate::health::{Health, State};
 /// What happens when no node of a service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllDown {
-    /// The bound holds: the nodes that failed last are kept, with an alarm.
+    /// The bound holds, and one node is kept at least: those that failed last are kept, with an alarm.
     Keep,
     /// Every node is taken out, so that new clients are refused or go to a sorry server.
     Refuse,
@@ -123,7 +123,8 @@ impl Pool {
         let most = if refuse {
             down.len()
         } else {
-            self.most_ejected_of(base)
+            // Whatever the share is, one is kept.
+            self.most_ejected_of(base).min(base.saturating_sub(1))
         };
         for (place, (_, node)) in down.into_iter().enumerate() {
             let verdict = if place < most {

@@ -257,8 +257,17 @@ impl Processes {
         Self::resume(rules, State::default())
     }
 
-    /// Goes on with what another life of the daemon saved.
-    pub fn resume(rules: Rules, state: State) -> Self {
+    /// Goes on with what another life of the daemon saved. Every order is given again at once, as it is
+    /// not known which were.
+    pub fn resume(rules: Rules, mut state: State) -> Self {
+        for known in state.instances.values_mut() {
+            if let Phase::Starting { again, .. }
+            | Phase::Draining { again, .. }
+            | Phase::Stopping { again, .. } = &mut known.phase
+            {
+                *again = Timer::new(Duration::ZERO, Duration::ZERO);
+            }
+        }
         Self {
             rules,
             state,
@@ -278,6 +287,9 @@ impl Processes {
     /// The filter's table has a node with a weight that is neither configured nor saved: it is taken
     /// over, so that a lost file of state breaks no connection.
     pub fn adopt(&mut self, node: NodeAddr, weight: u32, now: Duration) {
+        if self.state.instances.contains_key(&node) {
+            return;
+        }
         let phase = if weight > 0 {
             self.serving(now)
         } else {
@@ -291,7 +303,7 @@ impl Processes {
             pinned: false,
             phase,
         };
-        self.state.instances.entry(node).or_insert(instance);
+        self.state.instances.insert(node, instance);
     }
 
     /// Goes on with what the machine before a change of rules had not saved.

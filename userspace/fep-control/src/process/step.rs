@@ -121,6 +121,8 @@ impl Processes {
         for node in nodes {
             self.advance(node, now, &mut actions);
         }
+        // Nothing is started elsewhere before it was taken back here.
+        actions.sort_by_key(|action| !matches!(action, Action::Stop { .. }));
         let orphans = std::mem::take(&mut self.orphans).into_iter();
         actions.extend(orphans.map(|node| Action::Stop { node }));
         actions.extend(self.told.drain(..).map(Action::Tell));
