@@ -89,13 +89,15 @@ impl Processes {
         let Some(mut known) = self.state.instances.get(&node).copied() else {
             return;
         };
-        match (&mut known.phase, found) {
+        let late = match &mut known.phase {
+            Phase::Draining { limit, .. } => limit.is_over(now),
+            _ => false,
+        };
+        match (known.phase, found) {
             (Phase::Draining { .. }, Some((0, 0)) | None) => known.phase = Phase::Leaving,
-            (Phase::Draining { limit, .. }, Some((0, routes))) => {
-                if limit.is_over(now) {
-                    self.told.push(Notice::DrainLate(node, routes));
-                    known.phase = Phase::Leaving;
-                }
+            (Phase::Draining { .. }, Some((0, routes))) if late => {
+                self.told.push(Notice::DrainLate(node, routes));
+                known.phase = Phase::Leaving;
             }
             (Phase::Leaving, None) => known.phase = self.stopping(now),
             _ => {}

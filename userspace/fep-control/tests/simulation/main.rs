@@ -13,6 +13,7 @@
 mod checks;
 mod daemon;
 mod filter;
+mod killed;
 mod random;
 mod scenario;
 mod world;
@@ -364,30 +365,4 @@ fn the_rules_hold_through_faults() {
     }
     println!("{SEEDS} seeds in {:?}: {all:?}", begun.elapsed());
     all.check();
-}
-
-/// The daemon is killed at every step of every interval of a run in which processes come and go and a
-/// node is taken out.
-#[test]
-fn a_daemon_killed_at_any_step_goes_on() {
-    for seed in 0..4 {
-        for at in (1..FAULTS).step_by(3) {
-            for kill in Kill::ALL {
-                let _named = Named(seed);
-                let mut run = Run::new(seed);
-                for tick in 1..=FAULTS + CALM {
-                    // Demand goes up and down again, and a node goes.
-                    for demand in run.world.demand.values_mut() {
-                        let busy = (5 * SECOND..20 * SECOND).contains(&tick);
-                        *demand = run.scenario.capacity * if busy { 11 } else { 1 } / 10;
-                    }
-                    if tick == 15 * SECOND && run.daemon.plane.is_some() {
-                        run.maintain(tick);
-                    }
-                    run.tick(tick, false, (tick == at).then_some(kill));
-                }
-                run.at_rest();
-            }
-        }
-    }
 }
