@@ -34,6 +34,7 @@ fn backend(addr: NodeAddr, weight: u32) -> Backend {
     Backend {
         addr,
         weight: Weight(weight),
+        priority: fep_client::Priority::default(),
         method: fep_client::Method::default(),
         failed: None,
     }

@@ -322,6 +322,7 @@ fn with_processes<'a>(
     processes.placed().map(|addr| Backend {
         addr,
         weight: rules.weight,
+        priority: rules.priority,
         method: rules.method,
         failed: None,
     })

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fep_client::{Backend, Method, NodeAddr, ServiceKey, Weight};
+use fep_client::{Backend, Method, NodeAddr, Priority, ServiceKey, Weight};
 
 use crate::health::Thresholds;
 use crate::{load, pool, process};
@@ -63,6 +63,8 @@ pub struct ProcessRules {
     pub candidates: BTreeMap<NodeAddr, u32>,
     /// The weight that such a node gets.
     pub weight: Weight,
+    /// Which nodes come before it.
+    pub priority: Priority,
     /// How packets reach it.
     pub method: Method,
 }

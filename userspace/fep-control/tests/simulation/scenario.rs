@@ -58,6 +58,7 @@ impl Scenario {
                     rules: process_rules(),
                     candidates: spares,
                     weight: Weight(100),
+                    priority: fep_client::Priority::default(),
                     method: Method::default(),
                 }
             });
@@ -128,6 +129,7 @@ fn backend(addr: NodeAddr, weight: u32) -> Backend {
     Backend {
         addr,
         weight: Weight(weight),
+        priority: fep_client::Priority::default(),
         method: Method::default(),
         failed: None,
     }
