@@ -42,6 +42,8 @@ pub struct Config {
     pub nodes: Vec<Node>,
     /// Groups of nodes that hold the same content (requirement D5).
     pub groups: Vec<Group>,
+    /// When the ratio of a node changes with its load.
+    pub load: fep_control::load::Rules,
     /// The services.
     pub services: Vec<Service>,
 }

@@ -111,7 +111,7 @@ pub(crate) fn read_groups(top: &mut Section<'_>, nodes: &[Node]) -> Vec<Group> {
 }
 
 /// Names of nodes that there are, each once.
-fn names(section: &mut Section<'_>, key: &'static str, nodes: &[Node]) -> Vec<String> {
+pub(crate) fn names(section: &mut Section<'_>, key: &'static str, nodes: &[Node]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (start, name) in section.texts(key) {
         if !nodes.iter().any(|node| node.name == name) {

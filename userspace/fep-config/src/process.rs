@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::check::command;
 use crate::daemon::port;
-use crate::node::name;
+use crate::node::{name, names, Node};
 use crate::reader::Section;
+use crate::service::Member;
 
 /// A server process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub struct Process {
     pub start_timeout: Duration,
     /// It has so long from the signal to its end.
     pub grace: Duration,
-    /// It runs on so many nodes at least; the file's nodes begin with it.
-    pub min_nodes: u32,
+    /// The nodes that may be given one, by name; none of them is a node of the service already.
+    pub candidates: Vec<String>,
     /// All nodes have to be overloaded for so long before another is started.
     pub start_after: Duration,
     /// Load has to be low for so long before one is taken away.
@@ -77,7 +78,12 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 impl Process {
-    pub(crate) fn read(mut section: Section<'_>, service_port: u16) -> Option<Self> {
+    pub(crate) fn read(
+        mut section: Section<'_>,
+        service_port: u16,
+        nodes: &[Node],
+        members: &[Member],
+    ) -> Option<Self> {
         let found = name(&mut section, "name");
         let run = if section.has("unit") {
             if section.has("command") {
@@ -113,9 +119,7 @@ impl Process {
             grace: time("grace", seconds(30)),
             start_after: time("start_after", seconds(10)),
             stop_after: time("stop_after", seconds(60)),
-            min_nodes: section
-                .integer("min_nodes", 1..=fep_uapi::BACKENDS_MAX)
-                .unwrap_or(1),
+            candidates: candidates(&mut section, nodes, members),
         };
         section.finish();
         Some(process)
@@ -145,6 +149,30 @@ impl Process {
             Word::Command => Ready::Command(command(section, "ready_command")),
         }
     }
+}
+
+/// The nodes that the file names; else all that have an agent and are not nodes of the service.
+fn candidates(section: &mut Section<'_>, nodes: &[Node], members: &[Member]) -> Vec<String> {
+    let is_member = |name: &str| members.iter().any(|member| member.node == name);
+    if !section.has("candidates") {
+        let free = nodes
+            .iter()
+            .filter(|node| node.agent && !is_member(&node.name));
+        return free.map(|node| node.name.clone()).collect();
+    }
+    let found = names(section, "candidates", nodes);
+    for name in &found {
+        if is_member(name) {
+            section.wrong(
+                "candidates",
+                format_args!("{name} is a node of the service already"),
+            );
+        }
+        if nodes.iter().any(|node| node.name == *name && !node.agent) {
+            section.wrong("candidates", format_args!("node {name} has no agent"));
+        }
+    }
+    found
 }
 
 /// `NAME=value` texts.

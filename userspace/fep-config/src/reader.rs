@@ -37,6 +37,7 @@ pub(crate) fn read(text: &str) -> Result<Config, Vec<Problem>> {
         .map(|mut section| daemon::Agents::read(&mut section));
     let nodes = node::read_nodes(&mut top);
     let groups = node::read_groups(&mut top, &nodes);
+    let load = service::load_rules(&mut top);
     let services = service::read_all(&mut top, &nodes, &groups, agents.is_some());
     top.finish();
     let config = Config {
@@ -46,6 +47,7 @@ pub(crate) fn read(text: &str) -> Result<Config, Vec<Problem>> {
         agents,
         nodes,
         groups,
+        load,
         services,
     };
     match log.into_problems() {

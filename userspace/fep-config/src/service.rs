@@ -37,8 +37,6 @@ pub struct Service {
     pub health: Thresholds,
     /// How many nodes may be out, and what then.
     pub pool: pool::Rules,
-    /// When the ratio of a node changes with its load.
-    pub load: load::Rules,
     /// A maintenance ends after so long, whatever routes are left.
     pub drain_timeout: Duration,
     /// Its server process, where the agents start and stop it.
@@ -93,19 +91,11 @@ impl Service {
             method: member.method,
             failed: None,
         };
-        // Nodes of a worse priority get clients when no other is up: the sorry server's is the worst.
-        let sorry = self.sorry.map(|addr| config::Backend {
-            addr,
-            weight: Weight(1),
-            priority: Priority(fep_uapi::PRIORITY_MAX),
-            method: Method::NAT,
-            failed: None,
-        });
         config::Service {
             key: self.key,
             scheduler: self.scheduler,
             timeouts: self.timeouts,
-            backends: self.members.iter().map(member).chain(sorry).collect(),
+            backends: self.members.iter().map(member).collect(),
         }
     }
 }
@@ -172,7 +162,7 @@ fn read(
             format_args!("node {} is of another family than the service", other.node),
         );
     }
-    let (pool, sorry) = read_pool(section, scheduler, port);
+    let (pool, sorry) = read_pool(section, port);
     let checks = section.sections("check");
     let mut checks: Vec<Check> = checks
         .into_iter()
@@ -189,7 +179,7 @@ fn read(
     }
     let process = section
         .section("process")
-        .and_then(|process| Process::read(process, port));
+        .and_then(|process| Process::read(process, port, nodes, &members));
     if process.is_some() && !agents {
         section.wrong("process", "needs agents, but the file has no [agents]");
     }
@@ -203,7 +193,6 @@ fn read(
         checks,
         health: health(section),
         pool,
-        load: load_rules(section),
         drain_timeout: section
             .duration("drain_timeout", millis(0)..=millis(86_400_000))
             .unwrap_or(millis(300_000)),
@@ -256,7 +245,7 @@ fn members(
         let weight = member
             .integer("weight", 0..=fep_uapi::WEIGHT_MAX)
             .unwrap_or(1);
-        let priority = member.integer("priority", 0..=fep_uapi::PRIORITY_MAX - 1);
+        let priority = member.integer("priority", 0..=fep_uapi::PRIORITY_MAX);
         if let Some(node) = node {
             let addr = crate::on(node.address, own.unwrap_or(service_port));
             if members.iter().any(|other| other.addr == addr) {
@@ -291,11 +280,7 @@ fn timeouts(section: &mut Section<'_>) -> Timeouts {
     timeouts
 }
 
-fn read_pool(
-    section: &mut Section<'_>,
-    scheduler: Scheduler,
-    port: u16,
-) -> (pool::Rules, Option<NodeAddr>) {
+fn read_pool(section: &mut Section<'_>, port: u16) -> (pool::Rules, Option<NodeAddr>) {
     let mut rules = pool::Rules::default();
     if let Some(percent) = section.integer("max_ejected_percent", 0..=100) {
         rules.max_ejected_percent = percent;
@@ -323,10 +308,6 @@ fn read_pool(
         (OnDown::Keep | OnDown::Refuse, Some(_)) => {
             section.wrong("sorry", "means nothing without on_down = \"sorry\"");
         }
-        (OnDown::Sorry, Some(_)) if scheduler == Scheduler::Optimal => section.wrong(
-            "sorry",
-            "is not possible with the scheduler optimal, which has no tiers of priority",
-        ),
         _ => {}
     }
     (rules, sorry)
@@ -367,7 +348,7 @@ fn health(section: &mut Section<'_>) -> Thresholds {
     rules
 }
 
-fn load_rules(section: &mut Section<'_>) -> load::Rules {
+pub(crate) fn load_rules(section: &mut Section<'_>) -> load::Rules {
     let mut rules = load::Rules::default();
     let Some(mut section) = section.section("load") else {
         return rules;

@@ -79,6 +79,10 @@ fn every_rule_of_the_file() {
             "limit = 99999999999999999999999",
             "f:1:9: limit: is not an integer from 1 to",
         ),
+        (
+            "load = { low_percent = 90 }",
+            "f:1:24: load.low_percent: is not less than high_percent",
+        ),
         ("daemon = 5", "f:1:10: daemon: is an integer, not a table"),
         (
             "[daemon]\nsocket = \"fepd.sock\"",
@@ -226,10 +230,6 @@ fn every_rule_of_a_service() {
             "f:10:9: service[0].sorry: is not an address, with a port or",
         ),
         (
-            "scheduler = \"optimal\"\nsorry = \"10.0.1.9\"\non_down = \"sorry\"",
-            "f:11:9: service[0].sorry: is not possible with the scheduler",
-        ),
-        (
             "timeouts = { udp = 864001 }",
             "f:10:20: service[0].timeouts.udp: is not an integer from 0 to 864000",
         ),
@@ -240,10 +240,6 @@ fn every_rule_of_a_service() {
         (
             "health = { hold = \"9s\", hold_max = \"1s\" }",
             "f:10:36: service[0].health.hold_max: is less than hold",
-        ),
-        (
-            "load = { low_percent = 90 }",
-            "f:10:24: service[0].load.low_percent: is not less than high_percent",
         ),
         (
             "drain_timeout = \"25h\"",
@@ -376,8 +372,10 @@ fn every_rule_of_a_process() {
             "f:7:1: service[0].process.ready_command: is missing",
         ),
         (
-            "name = \"p\"\ncommand = [\"/p\"]\nmin_nodes = 0",
-            "f:10:13: service[0].process.min_nodes: is not an integer",
+            "name = \"p\"
+command = [\"/p\"]
+candidates = [\"x\"]",
+            "f:10:15: service[0].process.candidates: there is no node \"x\"",
         ),
     ] {
         assert_one(&problems(&format!("{AGENTS}{lines}")), wanted);

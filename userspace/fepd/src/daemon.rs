@@ -97,7 +97,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut daemon = Daemon::begin(&cli.config, config, client, state, &saved)?;
+        let mut daemon = Daemon::begin(&cli.config, config, client, state, saved)?;
         daemon.run().await?;
         info!("ends; the filter goes on with what it has");
         Ok(())

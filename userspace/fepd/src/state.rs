@@ -2,28 +2,26 @@
 
 //! What outlives the daemon: a small file, written whole or not at all.
 //!
-//! Which nodes are failed is not in it: that is read back from the filter, which is right even when
-//! the daemon was killed between a decision and its file.
+//! That a node is failed is read back from the filter, which is right even when the daemon was killed
+//! between a decision and its file; what the mark does not say is here.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use fep_control::plane::Saved;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 /// The version of the file that is written.
 const VERSION: u32 = 1;
 
-/// What is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
-    /// Version of the file.
-    pub version: u32,
-    /// The nodes in maintenance, with the end of each: seconds since 1970.
-    #[serde(default)]
-    pub maintenance: BTreeMap<String, u64>,
+/// The file's text.
+#[derive(Serialize, Deserialize)]
+struct Text {
+    version: u32,
+    #[serde(flatten)]
+    saved: Saved,
 }
 
 /// The file, which no other daemon has.
@@ -82,16 +80,15 @@ impl StateFile {
     ///
     /// It could not be written; the file is as it was.
     pub(crate) fn keep(&mut self, saved: &Saved) -> io::Result<()> {
-        let saved = Saved {
-            version: VERSION,
-            ..saved.clone()
-        };
-        if self.written.as_ref() == Some(&saved) {
+        if self.written.as_ref() == Some(saved) {
             return Ok(());
         }
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(context(folder))?;
-        let mut text = serde_json::to_vec_pretty(&saved)?;
+        let mut text = serde_json::to_vec_pretty(&Text {
+            version: VERSION,
+            saved: saved.clone(),
+        })?;
         text.push(b'\n');
         let written = file
             .write_all(&text)
@@ -103,26 +100,32 @@ impl StateFile {
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(context(folder))?;
-        self.written = Some(saved);
+        self.written = Some(saved.clone());
         Ok(())
     }
 }
 
 fn read(bytes: &[u8]) -> io::Result<Saved> {
     let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    let saved: Saved = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-    if saved.version > VERSION {
+    let text: Text = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+    if text.version > VERSION {
         return Err(wrong(format!(
             "is of version {}, this fepd knows {VERSION}",
-            saved.version
+            text.version
         )));
     }
-    Ok(saved)
+    Ok(text.saved)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lowered() -> Saved {
+        let mut saved = Saved::default();
+        saved.ratios.insert([10, 0, 0, 1].into(), 500);
+        saved
+    }
 
     #[test]
     fn what_is_kept_comes_back() {
@@ -130,8 +133,7 @@ mod tests {
         let path = folder.path().join("deep/fepd.json");
         let (mut file, saved) = StateFile::open(&path).unwrap();
         assert_eq!(saved, Saved::default());
-        let mut kept = Saved::default();
-        kept.maintenance.insert("a".to_owned(), 5);
+        let kept = lowered();
         file.keep(&kept).unwrap();
         let busy = StateFile::open(&path).unwrap_err().to_string();
         assert!(
@@ -140,7 +142,7 @@ mod tests {
         );
         drop(file);
         let (_, saved) = StateFile::open(&path).unwrap();
-        assert_eq!((saved.version, saved.maintenance), (1, kept.maintenance));
+        assert_eq!(saved, kept);
     }
 
     #[test]
@@ -171,9 +173,7 @@ mod tests {
         let before = fs::read(&path).unwrap();
         // A folder that is gone stands for a disk that takes nothing.
         file.path = folder.path().join("gone/fepd.json");
-        let mut other = Saved::default();
-        other.maintenance.insert("a".to_owned(), 5);
-        assert!(file.keep(&other).is_err());
+        assert!(file.keep(&lowered()).is_err());
         assert_eq!(fs::read(&path).unwrap(), before);
     }
 }

@@ -5,27 +5,31 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use fep_client::{diff, Client, Error};
+use fep_client::{diff, Client, Error, Outcome};
 use fep_config::Config;
-use fep_control::pool::Verdict;
+use fep_control::plane::{Action, Notice, Saved};
+use nix::time::{clock_gettime, ClockId};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use crate::checks::{self, Tls};
 use crate::engine::{CheckResult, Engine, Place};
-use crate::state::{Saved, StateFile};
+use crate::state::StateFile;
 use crate::watch::Watch;
 
 use super::Failure;
 
 /// So many checks are under way at once; others wait for one to end.
 const CHECKS_MAX: usize = 512;
+
+/// How often decisions are made. What a check has found waits for so long at most.
+const STEP: Duration = Duration::from_millis(100);
 
 /// How often the filter's counters are looked at. A look takes at most a twentieth of the time.
 const COUNTERS: Duration = Duration::from_millis(250);
@@ -35,7 +39,6 @@ const TEND: Duration = Duration::from_secs(1);
 
 /// A daemon at work.
 pub(super) struct Daemon {
-    start: Instant,
     file: PathBuf,
     watch: Watch,
     engine: Engine,
@@ -44,8 +47,8 @@ pub(super) struct Daemon {
     checks: JoinSet<(Place, CheckResult)>,
     free: Arc<Semaphore>,
     tls: Arc<Tls>,
-    /// What is wanted may have changed since the last commit.
-    stale: bool,
+    /// What the filter was made to hold last.
+    held: Option<fep_client::Config>,
     /// The last commit did not succeed, for this reason.
     trouble: Option<String>,
     watchdog: Option<Duration>,
@@ -53,10 +56,11 @@ pub(super) struct Daemon {
 }
 
 /// When what is done by time is due.
+#[derive(Default)]
 struct Next {
+    step: Duration,
     counters: Duration,
     tend: Duration,
-    share: Option<Duration>,
     watchdog: Duration,
 }
 
@@ -67,9 +71,10 @@ struct Signals {
     interrupt: Signal,
 }
 
-fn wall() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
+/// The time since the machine was started: it goes on while the daemon does not run, and nobody sets
+/// it.
+fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 fn random() -> u64 {
@@ -83,14 +88,13 @@ impl Daemon {
         config: Config,
         mut client: Client,
         state: StateFile,
-        saved: &Saved,
+        saved: Saved,
     ) -> Result<Self, Failure> {
         let held = client.snapshot()?.config();
-        let engine = Engine::new(config, &held, saved, (Duration::ZERO, wall()), &mut random);
+        let engine = Engine::new(config, &held, saved, now(), &mut random);
         let mut micros = 0;
         let watchdog = sd_notify::watchdog_enabled(false, &mut micros);
         Ok(Self {
-            start: Instant::now(),
             file: file.to_owned(),
             watch: Watch::new(file),
             engine,
@@ -99,20 +103,11 @@ impl Daemon {
             checks: JoinSet::new(),
             free: Arc::new(Semaphore::new(CHECKS_MAX)),
             tls: Arc::default(),
-            stale: true,
+            held: None,
             trouble: None,
             watchdog: watchdog.then(|| Duration::from_micros(micros) / 3),
-            next: Next {
-                counters: Duration::ZERO,
-                tend: Duration::ZERO,
-                share: None,
-                watchdog: Duration::ZERO,
-            },
+            next: Next::default(),
         })
-    }
-
-    fn now(&self) -> Duration {
-        self.start.elapsed()
     }
 
     /// Works until a signal ends it.
@@ -124,7 +119,9 @@ impl Daemon {
         };
         // The first commit has to succeed: a configuration that the filter refuses is an error to
         // start with, not one to live with.
-        self.commit_first()?;
+        let wanted = self.engine.plane().wanted(now());
+        let outcome = self.client.apply(&wanted, false)?;
+        committed(&outcome);
         notify(&[NotifyState::Ready]);
         info!(
             services = self.engine.config().services.len(),
@@ -133,18 +130,7 @@ impl Daemon {
         );
         loop {
             self.by_time();
-            for order in self.engine.due(self.now(), &mut random) {
-                let (free, tls) = (Arc::clone(&self.free), Arc::clone(&self.tls));
-                self.checks.spawn(async move {
-                    // It is never closed.
-                    let _permit = free.acquire_owned().await;
-                    (order.place, checks::run(&tls, &order).await)
-                });
-            }
-            if self.stale {
-                self.commit();
-            }
-            let wait = self.wake().saturating_sub(self.now());
+            let wait = self.wake().saturating_sub(now());
             tokio::select! {
                 biased;
                 _ = signals.terminate.recv() => break,
@@ -162,107 +148,114 @@ impl Daemon {
     /// When there is something to do next, if nothing happens before.
     fn wake(&self) -> Duration {
         let Next {
+            step,
             counters,
             tend,
-            share,
             watchdog,
         } = self.next;
-        let watchdog = self.watchdog.map(|_| watchdog);
-        let due = [
-            Some(counters),
-            Some(tend),
-            share,
-            watchdog,
-            self.engine.next_check(),
-        ];
-        due.into_iter().flatten().min().unwrap_or(tend)
+        let due = step.min(counters).min(tend);
+        self.watchdog.map_or(due, |_| due.min(watchdog))
     }
 
     fn by_time(&mut self) {
-        let now = self.now();
-        if let (Some(period), true) = (self.watchdog, now >= self.next.watchdog) {
+        let time = now();
+        if let (Some(period), true) = (self.watchdog, time >= self.next.watchdog) {
             notify(&[NotifyState::Watchdog]);
-            self.next.watchdog = now + period;
+            self.next.watchdog = time + period;
         }
-        if now >= self.next.counters {
+        if time >= self.next.counters {
             self.look_at_counters();
         }
-        if now >= self.next.tend {
-            self.next.tend = now + TEND;
+        let tend = time >= self.next.tend;
+        if tend {
+            self.next.tend = time + TEND;
             if self.watch.changed() {
                 info!("{} has changed", self.file.display());
                 self.reload();
             }
-            self.stale = true;
         }
-        if self.next.share.is_some_and(|share| now >= share) {
-            self.stale = true;
+        if tend || time >= self.next.step {
+            self.next.step = time + STEP;
+            self.begin_checks();
+            self.step(tend);
+        }
+    }
+
+    fn begin_checks(&mut self) {
+        for order in self.engine.due(now(), &mut random) {
+            let (free, tls) = (Arc::clone(&self.free), Arc::clone(&self.tls));
+            self.checks.spawn(async move {
+                // It is never closed.
+                let _permit = free.acquire_owned().await;
+                (order.place, checks::run(&tls, &order).await)
+            });
         }
     }
 
     fn look_at_counters(&mut self) {
-        let before = self.now();
+        let before = now();
         match self.client.nodes() {
-            Ok(nodes) => {
-                let now = self.now();
-                self.stale |= self.engine.counted(&nodes, now);
-            }
+            Ok(nodes) => self.engine.counted(&nodes, now()),
             Err(error) => debug!("counters of the nodes: {error}"),
         }
-        let now = self.now();
-        self.next.counters = now + COUNTERS.max((now - before) * 20);
+        let after = now();
+        self.next.counters = after + COUNTERS.max(after.saturating_sub(before) * 20);
     }
 
-    fn checked(&mut self, done: Result<(Place, CheckResult), tokio::task::JoinError>) {
+    fn checked(&mut self, done: Result<(Place, CheckResult), JoinError>) {
         match done {
             Ok((place, result)) => {
                 if let Err(why) = &result {
                     debug!(service = %place.0, node = %place.1, "check: {why}");
                 }
-                let now = self.now();
-                self.stale |= self.engine.checked(place, result, now);
+                self.engine.checked(place, result, now());
             }
             Err(error) => error!("a check ended by itself: {error}"),
         }
     }
 
-    fn commit_first(&mut self) -> Result<(), Failure> {
-        let wanted = self.engine.wanted(self.now());
-        let outcome = self.client.apply(&wanted, false)?;
-        self.committed(&outcome);
-        Ok(())
+    /// Decides; writes down what another life has to know; then changes the filter; then does the rest.
+    /// `whole`: whatever was decided, the filter is compared with what it should hold.
+    fn step(&mut self, whole: bool) {
+        let time = now();
+        let actions = self.engine.step(time);
+        for (service, node) in self.engine.alarms(time) {
+            let why = self.why((service, node));
+            error!(%service, %node, "does not answer, but stays: too many nodes would be out{why}");
+        }
+        let kept = self.keep();
+        let wanted = self.engine.plane().wanted(time);
+        if whole || self.held.as_ref() != Some(&wanted) {
+            self.commit(wanted);
+        }
+        for action in actions {
+            // What is not written down is not begun: nobody would know of it later. It is ordered again.
+            if kept || !matches!(action, Action::Start { .. }) {
+                self.act(action);
+            }
+        }
     }
 
     /// Makes the filter hold what is wanted now. What it refuses stays as it is there, and is tried
     /// again: nothing of a commit is done when a part of it cannot be.
-    fn commit(&mut self) {
-        self.stale = false;
-        let now = self.now();
-        self.next.share = self.engine.next_share(now);
-        for change in self.engine.news(now) {
-            let (service, node) = change.place;
-            let why = change.why;
-            match change.now {
-                Some(Verdict::Serve(_)) => info!(%service, %node, "is back: {why}"),
-                Some(Verdict::Ejected) => warn!(%service, %node, "failed: {why}"),
-                Some(Verdict::Kept) => error!(
-                    %service, %node,
-                    "failed, but stays: too many nodes of the service would be out: {why}"
-                ),
-                None => {}
-            }
-        }
-        let engine = &mut self.engine;
+    fn commit(&mut self, wanted: fep_client::Config) {
+        let mut seen = None;
         let outcome = self.client.update(false, |snapshot| {
-            engine.drains(snapshot, now);
-            Ok::<_, Error>(diff::diff(&snapshot.config(), &engine.wanted(now)))
+            let changes = diff::diff(&snapshot.config(), &wanted);
+            seen = changes.is_empty().then(|| snapshot.clone());
+            Ok::<_, Error>(changes)
         });
         match outcome {
             Ok(outcome) => {
                 if self.trouble.take().is_some() {
                     info!("the filter takes changes again");
                 }
-                self.committed(&outcome);
+                committed(&outcome);
+                self.held = Some(wanted);
+                // Read when nothing had to be changed: what it says is of what is wanted.
+                if let Some(seen) = seen {
+                    self.engine.listed(&seen, now());
+                }
             }
             Err(error) => {
                 let text = error.to_string();
@@ -272,29 +265,53 @@ impl Daemon {
                 self.trouble = Some(text);
             }
         }
-        self.keep();
     }
 
-    fn committed(&self, outcome: &fep_client::Outcome) {
-        for change in &outcome.changes {
-            info!("{change}");
-        }
-        if outcome.routes_deleted > 0 {
-            info!(routes = outcome.routes_deleted, "ended with it");
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Tell(notice) => self.tell(notice),
+            // Nobody can be asked: there are no agents.
+            Action::EndDead { .. } | Action::Start { .. } | Action::Stop { .. } => {}
         }
     }
 
-    fn keep(&mut self) {
-        if let Err(error) = self.state.keep(&self.engine.saved()) {
+    fn tell(&self, notice: Notice) {
+        match notice {
+            Notice::Failed(service, node, cause) => {
+                let cause = format!("{cause:?}").to_lowercase();
+                let why = self.why((service, node));
+                warn!(%service, %node, "failed, by {cause}{why}");
+            }
+            Notice::Returned(service, node) => info!(%service, %node, "is back"),
+            Notice::Ratio(node, ratio) => {
+                info!(%node, "gets {}.{} % of its weight", ratio / 10, ratio % 10);
+            }
+            Notice::Process(service, notice) => info!(%service, "process: {notice:?}"),
+        }
+    }
+
+    fn why(&self, place: Place) -> String {
+        match self.engine.last(place) {
+            Some((_, Err(why))) => format!(": {why}"),
+            _ => String::new(),
+        }
+    }
+
+    /// Writes down what another life needs. Returns whether it is written.
+    fn keep(&mut self) -> bool {
+        let kept = self.state.keep(&self.engine.plane().saved());
+        if let Err(error) = &kept {
             error!("the state is not kept: {error}");
         }
+        kept.is_ok()
     }
 
     fn reload(&mut self) {
-        notify(&[
+        let reloading = [
             NotifyState::Reloading,
             NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Ready),
-        ]);
+        ];
+        notify(&reloading);
         match self.read_again() {
             Ok(()) => info!("{} is in force", self.file.display()),
             Err(error) => {
@@ -322,12 +339,19 @@ impl Daemon {
             .into());
         }
         self.client.apply(&config.filter(), true)?;
-        let now = self.now();
-        self.engine.reload(config, now, &mut random);
+        self.engine.reload(config, now(), &mut random);
         // Files that it names may be others, too.
         self.tls = Arc::default();
-        self.stale = true;
         Ok(())
+    }
+}
+
+fn committed(outcome: &Outcome) {
+    for change in &outcome.changes {
+        info!("{change}");
+    }
+    if outcome.routes_deleted > 0 {
+        info!(routes = outcome.routes_deleted, "ended with it");
     }
 }
 
