@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
-use crate::frame::{self, FRAME_MAX, HELLO_MAX};
+use crate::frame::{self, FRAME_MAX, HELLO_MAX, WRITE_LIMIT};
 use crate::{common_version, Error, FromAgent, Identity, ToAgent, VERSION_MAX, VERSION_MIN};
 
 /// A link to the agent of a node.
@@ -133,8 +133,8 @@ impl AgentWriter {
     ///
     /// # Errors
     ///
-    /// As [`frame::write`].
+    /// As [`frame::write_within`].
     pub async fn write(&mut self, message: &ToAgent) -> Result<(), Error> {
-        frame::write(&mut self.0, message, FRAME_MAX).await
+        frame::write_within(&mut self.0, message, FRAME_MAX, WRITE_LIMIT).await
     }
 }

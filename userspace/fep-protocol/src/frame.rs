@@ -2,6 +2,8 @@
 
 //! Frames: a length of four bytes, most significant first, and so many bytes of JSON.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,6 +14,8 @@ use crate::Error;
 pub const FRAME_MAX: usize = 1 << 20;
 /// Largest frame until both ends have said hello, in bytes without its length.
 pub const HELLO_MAX: usize = 4096;
+/// The other end of a link must take a message within this time, in which it may be stopped for a while.
+pub const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// Memory is taken for a frame in pieces of so many bytes, as they come.
 const PIECE: usize = 16 << 10;
 
@@ -43,6 +47,25 @@ pub async fn write(
 ) -> Result<(), Error> {
     to.write_all(&encode(message, max)?).await?;
     Ok(to.flush().await?)
+}
+
+/// Writes a message to an end that must take it within `limit`. After an error the link cannot be used.
+///
+/// # Errors
+///
+/// As [`write`], and [`Error::TooSlow`].
+pub async fn write_within(
+    to: &mut (impl AsyncWrite + Unpin),
+    message: &impl Serialize,
+    max: usize,
+    limit: Duration,
+) -> Result<(), Error> {
+    tokio::time::timeout(limit, write(to, message, max))
+        .await
+        .map_err(|_| Error::TooSlow {
+            what: "room for a message",
+            ms: limit.as_millis(),
+        })?
 }
 
 /// Reads a message; none when the other end has closed between two. A length above `max` is refused
@@ -121,6 +144,20 @@ mod tests {
             read_now(&[255; 4], FRAME_MAX),
             Err(Error::TooLarge { .. })
         ));
+    }
+
+    #[test]
+    fn an_end_that_takes_nothing_is_given_up() {
+        let written = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async {
+                let (mut near, _far) = tokio::io::duplex(4);
+                let message = ToAgent::ReportEvery { ms: 7 };
+                write_within(&mut near, &message, FRAME_MAX, Duration::from_millis(20)).await
+            });
+        assert!(matches!(written, Err(Error::TooSlow { ms: 20, .. })));
     }
 
     #[test]

@@ -15,11 +15,11 @@ mod identity;
 mod message;
 mod server;
 
-pub use client::AgentClient;
+pub use client::{AgentClient, AgentReader, AgentWriter};
 pub use error::Error;
 pub use identity::Identity;
 pub use message::{
-    common_version, Connection, FromAgent, ProcessReport, Report, ToAgent, Transport, VERSION_MAX,
-    VERSION_MIN,
+    common_version, Connection, FromAgent, ProcessReport, ProcessState, ProcessStatus, Report,
+    ToAgent, Transport, FEATURE_CONNECTIONS, FEATURE_PROCESSES, VERSION_MAX, VERSION_MIN,
 };
-pub use server::{Limits, Peer, Server};
+pub use server::{Limits, Peer, PeerReader, PeerWriter, Server};

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 /// Lowest version of the protocol that this crate speaks.
 pub const VERSION_MIN: u32 = 1;
+/// The feature of an agent that answers [`ToAgent::Connections`].
+pub const FEATURE_CONNECTIONS: &str = "connections";
+/// The feature of an agent that controls processes: [`ToAgent::DefineProcesses`] and what follows it.
+pub const FEATURE_PROCESSES: &str = "processes";
 /// Highest version of the protocol that this crate speaks.
 pub const VERSION_MAX: u32 = 1;
 
@@ -54,6 +58,34 @@ pub enum ToAgent {
         /// The connections, as the node sees them.
         list: Vec<Connection>,
     },
+    /// Says which processes fepd means to ask for, all of them (F10). What runs as such is configured
+    /// at the node: the agent answers with their states, or names one that it does not know.
+    DefineProcesses {
+        /// Comes back in the answer.
+        id: u64,
+        /// The keys of the processes.
+        keys: Vec<String>,
+    },
+    /// Starts a process; nothing happens when it runs. What becomes of it is told by
+    /// [`FromAgent::ProcessChanged`].
+    ProcessStart {
+        /// Comes back in the answer.
+        id: u64,
+        /// The key of the process.
+        key: String,
+    },
+    /// Stops a process; nothing happens when it does not run.
+    ProcessStop {
+        /// Comes back in the answer.
+        id: u64,
+        /// The key of the process.
+        key: String,
+    },
+    /// Asks for the states of all processes.
+    ProcessList {
+        /// Comes back in the answer.
+        id: u64,
+    },
     /// A message of a later version.
     #[serde(other)]
     Unknown,
@@ -96,6 +128,19 @@ pub enum FromAgent {
         /// For each connection whether it is live.
         live: Vec<bool>,
     },
+    /// The states of the processes that a request is about.
+    Processes {
+        /// Of the request.
+        id: u64,
+        /// The states.
+        list: Vec<ProcessStatus>,
+    },
+    /// The state of a process has changed.
+    ProcessChanged {
+        /// Its new state.
+        #[serde(flatten)]
+        process: ProcessStatus,
+    },
     /// A request could not be fulfilled.
     Failed {
         /// Of the request.
@@ -106,6 +151,41 @@ pub enum FromAgent {
     /// A message of a later version.
     #[serde(other)]
     Unknown,
+}
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// It does not run, and shall not.
+    Stopped,
+    /// It runs and is not ready yet.
+    Starting,
+    /// It runs and is ready.
+    Ready,
+    /// It has been told to stop.
+    Stopping,
+    /// It would not start, or has died and is not started again.
+    Failed,
+    /// A state of a later version.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// The state of a process that the agent controls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessStatus {
+    /// Its key.
+    pub key: String,
+    /// Its state.
+    pub state: ProcessState,
+    /// Its number; none when it does not run.
+    pub pid: Option<u32>,
+    /// Why it is in this state; empty when there is nothing to say.
+    pub why: String,
 }
 
 /// Transport protocol of a connection.
@@ -198,5 +278,24 @@ mod tests {
         };
         assert!((report.cpu_percent - 12.5).abs() < f64::EPSILON);
         assert_eq!(report.memory_total, 0);
+    }
+
+    #[test]
+    fn a_changed_process_says_what_it_is() {
+        let text = r#"{"type":"process_changed","key":"web","state":"ready","pid":7,"why":""}"#;
+        let message: FromAgent = serde_json::from_str(text).unwrap();
+        let process = ProcessStatus {
+            key: "web".to_owned(),
+            state: ProcessState::Ready,
+            pid: Some(7),
+            why: String::new(),
+        };
+        assert_eq!(message, FromAgent::ProcessChanged { process });
+        assert_eq!(serde_json::to_string(&message).unwrap(), text);
+        let text = r#"{"type":"process_changed","key":"web","state":"asleep","mood":1}"#;
+        let FromAgent::ProcessChanged { process } = serde_json::from_str(text).unwrap() else {
+            panic!("not a change");
+        };
+        assert_eq!((process.state, process.pid), (ProcessState::Unknown, None));
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout, Instant};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::frame::{self, FRAME_MAX, HELLO_MAX};
+use crate::frame::{self, FRAME_MAX, HELLO_MAX, WRITE_LIMIT};
 use crate::identity::names;
 use crate::{common_version, Error, FromAgent, Identity, ToAgent};
 
@@ -112,6 +112,17 @@ impl Server {
     /// Peers that have not said hello yet.
     pub fn half_open(&self) -> usize {
         locked(&self.half_open).len()
+    }
+
+    /// Ends all links, and those that are not made yet. For after [`serve`](Self::serve) has been
+    /// dropped.
+    pub fn close(&self) {
+        for (_, _, waiting) in locked(&self.half_open).drain(..) {
+            waiting.abort();
+        }
+        for (_, link) in locked(&self.links).drain() {
+            link.abort();
+        }
     }
 
     /// Accepts for ever; `link` is what is done with a front-end that is welcome.
@@ -293,9 +304,9 @@ impl PeerWriter {
     ///
     /// # Errors
     ///
-    /// As [`frame::write`].
+    /// As [`frame::write_within`].
     pub async fn write(&mut self, message: &FromAgent) -> Result<(), Error> {
-        frame::write(&mut self.0, message, FRAME_MAX).await
+        frame::write_within(&mut self.0, message, FRAME_MAX, WRITE_LIMIT).await
     }
 }
 
