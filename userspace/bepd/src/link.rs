@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A link to a front-end: answers what it asks, and reports at the interval that it wants.
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use fep_protocol::{Error, FromAgent, Peer, PeerReader, PeerWriter, ToAgent};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{interval, Interval, MissedTickBehavior};
+
+use crate::connections;
+use crate::load::Sampler;
+
+/// Reports come no more often than this, whatever is asked for.
+const REPORT_EVERY_MIN: Duration = Duration::from_millis(50);
+/// So many requests of a front-end wait for those before them; then it waits.
+const WAITING: usize = 16;
+
+/// Serves a front-end until it closes the link.
+pub(crate) async fn serve(peer: Peer, sampler: Sampler, namespaces: bool) {
+    let (name, address) = (peer.name.clone(), peer.address);
+    tracing::info!(front_end = name, %address, "front-end connected");
+    let (reader, writer) = peer.split();
+    let (to, from) = mpsc::channel(WAITING);
+    let mut session = Session {
+        writer,
+        sampler,
+        every: None,
+        namespaces,
+    };
+    // Neither is dropped before it is done, but for the end of the link.
+    let ended = tokio::select! {
+        ended = read(reader, to) => ended,
+        ended = session.answer_all(from) => ended,
+    };
+    match ended {
+        Ok(()) => tracing::info!(front_end = name, %address, "front-end has closed the link"),
+        Err(error) => tracing::warn!(front_end = name, %address, %error, "link ended"),
+    }
+}
+
+async fn read(mut reader: PeerReader, to: mpsc::Sender<ToAgent>) -> Result<(), Error> {
+    while let Some(message) = reader.read().await? {
+        if to.send(message).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Session {
+    writer: PeerWriter,
+    sampler: Sampler,
+    every: Option<Interval>,
+    namespaces: bool,
+}
+
+impl Session {
+    async fn answer_all(&mut self, mut from: mpsc::Receiver<ToAgent>) -> Result<(), Error> {
+        loop {
+            let message = tokio::select! {
+                message = from.recv() => message,
+                () = tick(&mut self.every) => {
+                    self.report(None).await?;
+                    continue;
+                }
+            };
+            match message {
+                Some(message) => self.answer(message).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn answer(&mut self, message: ToAgent) -> Result<(), Error> {
+        match message {
+            ToAgent::AskReport { id, .. } => self.report(Some(id)).await,
+            ToAgent::ReportEvery { ms } => {
+                let every = Duration::from_millis(ms.into());
+                self.every = (ms > 0).then(|| interval(every.max(REPORT_EVERY_MIN)));
+                if let Some(every) = &mut self.every {
+                    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                }
+                Ok(())
+            }
+            ToAgent::Connections { id, list } => {
+                let namespaces = self.namespaces;
+                let looked = spawn_blocking(move || connections::live(&list, namespaces)).await;
+                match looked.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                    Ok(live) => self.writer.write(&FromAgent::Live { id, live }).await,
+                    Err(error) => self.failed(id, &error.to_string()).await,
+                }
+            }
+            ToAgent::DefineProcesses { id, .. }
+            | ToAgent::ProcessStart { id, .. }
+            | ToAgent::ProcessStop { id, .. }
+            | ToAgent::ProcessList { id } => {
+                self.failed(id, "this agent controls no processes").await
+            }
+            // Of a later version, or a second hello.
+            _ => Ok(()),
+        }
+    }
+
+    async fn report(&mut self, id: Option<u64>) -> Result<(), Error> {
+        match (self.sampler.report(), id) {
+            (Ok(report), id) => self.writer.write(&FromAgent::Report { id, report }).await,
+            (Err(error), Some(id)) => self.failed(id, &error.to_string()).await,
+            (Err(error), None) => {
+                tracing::error!(%error, "cannot read the load");
+                Ok(())
+            }
+        }
+    }
+
+    async fn failed(&mut self, id: u64, why: &str) -> Result<(), Error> {
+        tracing::warn!(id, why, "request failed");
+        let why = why.to_owned();
+        self.writer.write(&FromAgent::Failed { id, why }).await
+    }
+}
+
+/// The next tick; never comes without an interval.
+pub(crate) async fn tick(every: &mut Option<Interval>) {
+    match every {
+        Some(every) => drop(every.tick().await),
+        None => pending().await,
+    }
+}
