@@ -53,7 +53,7 @@ pub async fn write(
 ///
 /// # Errors
 ///
-/// As [`write`], and [`Error::TooSlow`].
+/// As [`write()`], and [`Error::TooSlow`].
 pub async fn write_within(
     to: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,
