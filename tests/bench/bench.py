@@ -38,7 +38,7 @@ def with_module(kernel):
     return ["--with", f"{module}:/usr/lib/fep/fep_bench.ko"]
 
 
-def in_guest(script, *arguments, kernel=None, mem="3G", timeout=3000, options=(), icount=True):
+def in_guest(script, *arguments, kernel=None, mem="3G", timeout=10_800, options=(), icount=True):
     """Runs a script of this folder in a guest, which counts instructions unless told otherwise. Its status, and what
     it wrote down."""
     with tempfile.NamedTemporaryFile(mode="r", suffix=".json") as out:
@@ -51,6 +51,16 @@ def in_guest(script, *arguments, kernel=None, mem="3G", timeout=3000, options=()
     return status, json.loads(text) if text else []
 
 
+def _kept(path, rows):
+    """The rows that a file has, with these in the place of theirs, in the order of ROWS."""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            old = json.load(file)["rows"]
+        rows = list({row["name"]: row for row in [*old, *rows]}.values())
+    order = [row.name for row in ROWS]
+    return sorted(rows, key=lambda row: order.index(row["name"]))
+
+
 def _arguments():
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Counts the instructions that a packet costs on each way through a front-end.")
@@ -60,7 +70,8 @@ def _arguments():
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} packets in place of {FULL}")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N")
     parser.add_argument("--kernel", default=os.environ.get("KERNEL"), metavar="V")
-    parser.add_argument("--json", metavar="FILE", help="where results are kept (build/bench.json; with --rows nowhere)")
+    parser.add_argument("--json", metavar="FILE", help="where results are kept (build/bench.json; with --rows nowhere). Those of "
+                             "--rows take the place of the same rows in it")
     return parser.parse_args()
 
 
@@ -73,6 +84,7 @@ def main():
                             *args.rows, kernel=args.kernel)
     path = args.json or (None if args.rows else f"{TREE}/build/bench.json")
     if path and rows:
+        rows = _kept(path, rows) if args.rows else rows
         with open(path, "w", encoding="utf-8") as file:
             json.dump({**versions(args.kernel), "rows": rows}, file, indent=1)
             file.write("\n")

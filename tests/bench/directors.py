@@ -86,7 +86,9 @@ class Fep(Path):
         try:
             return self.front.run("fepctl", *arguments)
         except Failure as error:
-            raise Unavailable(" ".join(str(error).split())) from None
+            said = " ".join(str(error).split())
+            unknown = re.search(r"invalid value '(\w+)' for '--(\w+)", said)
+            raise Unavailable(f"fep has no {unknown[2]} {unknown[1]}" if unknown else said) from None
 
     def set_up(self):
         run("modprobe", "fep")
