@@ -35,7 +35,7 @@ pub struct Agents {
 }
 
 /// The port of an agent.
-pub(crate) const AGENT_PORT: u16 = 7437;
+pub(crate) const AGENT_PORT: u16 = 7600;
 
 impl Daemon {
     pub(crate) fn read(top: &mut Section<'_>) -> Self {

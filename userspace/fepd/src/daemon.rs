@@ -32,6 +32,8 @@ enum Failure {
     Config(#[from] fep_config::Error),
     #[error(transparent)]
     Kernel(#[from] fep_client::Error),
+    #[error("agents: {0}")]
+    Agents(#[from] fep_protocol::Error),
     #[error("{0}")]
     System(#[from] std::io::Error),
 }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_client::{NodeAddr, NodeDetails, ServiceKey, Snapshot};
+use fep_client::{Method, NodeAddr, NodeDetails, ServiceKey, Snapshot};
 use fep_config::{Check, Config};
 use fep_control::passive::Counters;
 use fep_control::plane::{Action, Event, Plane, Saved};
@@ -188,6 +188,15 @@ impl Engine {
         let new = kept.difference(&self.kept).copied().collect();
         self.kept = kept;
         new
+    }
+
+    /// How packets reach a node of a service.
+    pub fn method(&self, (service, node): Place) -> Method {
+        let mut services = self.config.services.iter();
+        let service = services.find(|other| other.key == service);
+        let mut members = service.iter().flat_map(|service| &service.members);
+        let member = members.find(|member| member.addr == node);
+        member.map_or(Method::NAT, |member| member.method)
     }
 
     /// The name of a node.

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agents;
 mod checks;
 pub mod cli;
 pub mod daemon;

@@ -4,7 +4,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 
 use fep_client::NodeAddr;
 use fep_config::Config;
@@ -25,7 +24,7 @@ fn check(lines: &str) -> Check {
     config.services[0].checks[0].clone()
 }
 
-async fn done(tls: &Tls, lines: &str, at: SocketAddr) -> CheckResult {
+async fn done(means: &Means, lines: &str, at: SocketAddr) -> CheckResult {
     let order = Order {
         place: (
             "tcp/10.0.0.1:80".parse().unwrap(),
@@ -36,7 +35,7 @@ async fn done(tls: &Tls, lines: &str, at: SocketAddr) -> CheckResult {
         ),
         checks: Arc::new([check(lines)]),
     };
-    run(tls, &order).await
+    run(means, &order).await
 }
 
 #[track_caller]
@@ -68,7 +67,7 @@ async fn server(answer: &'static str) -> SocketAddr {
 
 #[tokio::test]
 async fn tcp() {
-    let tls = Tls::default();
+    let tls = Means::default();
     let at = server("").await;
     assert_eq!(done(&tls, "type = \"tcp\"", at).await, Ok(()));
     assert_bad(
@@ -79,7 +78,7 @@ async fn tcp() {
 
 #[tokio::test]
 async fn http() {
-    let tls = Tls::default();
+    let tls = Means::default();
     let good = server("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nfep ok").await;
     let missing = server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
     let unbounded = server("HTTP/1.0 200 OK\r\n\r\nfep ok").await;
@@ -125,7 +124,7 @@ async fn a_check_has_its_time() {
         checks: Arc::new([slow]),
     };
     assert_bad(
-        run(&Tls::default(), &order).await,
+        run(&Means::default(), &order).await,
         "http: no answer in 20ms",
     );
 }
@@ -168,7 +167,7 @@ async fn https() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = folder.path().join("ca.pem");
     std::fs::write(&trusted, authority.pem()).unwrap();
-    let tls = Tls::default();
+    let tls = Means::default();
     let ca = format!("ca = \"{}\"", trusted.display());
     for lines in [
         "verify = false".to_owned(),
@@ -203,7 +202,7 @@ async fn https() {
     std::fs::write(&trusted, other.pem()).unwrap();
     let lines = format!("type = \"https\"\n{ca}");
     assert_bad(
-        done(&Tls::default(), &lines, at).await,
+        done(&Means::default(), &lines, at).await,
         "https: invalid peer certificate",
     );
     // Who knows it by its old settings is not asked again until the next reading.
@@ -222,7 +221,7 @@ async fn udp() {
             let _ = socket.send_to(&answer, from).await;
         }
     });
-    let tls = Tls::default();
+    let tls = Means::default();
     for lines in ["send = \"ping\"", "send = \"ping\"\nexpect = \"^gnip$\""] {
         assert_eq!(
             done(&tls, &format!("type = \"udp\"\n{lines}"), at).await,
@@ -243,7 +242,7 @@ async fn udp() {
 
 #[tokio::test]
 async fn command() {
-    let tls = Tls::default();
+    let tls = Means::default();
     let at: SocketAddr = "10.0.0.2:81".parse().unwrap();
     let of =
         |script: &str| format!("type = \"command\"\ncommand = [\"/bin/sh\", \"-c\", '{script}']");

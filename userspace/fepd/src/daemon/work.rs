@@ -3,13 +3,16 @@
 //! The loop.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_client::{diff, Client, Error, Outcome};
+use fep_client::{diff, Client, Error, NodeAddr, Outcome, ServiceKey};
 use fep_config::Config;
-use fep_control::plane::{Action, Notice, Saved};
+use fep_control::load::Permille;
+use fep_control::plane::{Action, Event, Notice, Saved};
+use fep_protocol::{FromAgent, ToAgent};
 use nix::time::{clock_gettime, ClockId};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{signal, Signal, SignalKind};
@@ -18,7 +21,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::checks::{self, Tls};
+use crate::agents::{Agents, Questions, Said};
+use crate::checks::{self, Means};
 use crate::engine::{CheckResult, Engine, Place};
 use crate::state::StateFile;
 use crate::watch::Watch;
@@ -46,7 +50,9 @@ pub(super) struct Daemon {
     state: StateFile,
     checks: JoinSet<(Place, CheckResult)>,
     free: Arc<Semaphore>,
-    tls: Arc<Tls>,
+    means: Means,
+    agents: Agents,
+    questions: Questions,
     /// What the filter was made to hold last.
     held: Option<fep_client::Config>,
     /// The last commit did not succeed, for this reason.
@@ -90,6 +96,7 @@ impl Daemon {
         state: StateFile,
         saved: Saved,
     ) -> Result<Self, Failure> {
+        let agents = Agents::new(&config)?;
         let held = client.snapshot()?.config();
         let engine = Engine::new(config, &held, saved, now(), &mut random);
         let mut micros = 0;
@@ -102,7 +109,12 @@ impl Daemon {
             state,
             checks: JoinSet::new(),
             free: Arc::new(Semaphore::new(CHECKS_MAX)),
-            tls: Arc::default(),
+            means: Means {
+                agents: agents.alive(),
+                ..Means::default()
+            },
+            agents,
+            questions: Questions::default(),
             held: None,
             trouble: None,
             watchdog: watchdog.then(|| Duration::from_micros(micros) / 3),
@@ -137,6 +149,7 @@ impl Daemon {
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hangup.recv() => self.reload(),
                 Some(done) = self.checks.join_next() => self.checked(done),
+                (node, said) = self.agents.next() => self.heard(node, said),
                 () = sleep(wait) => {}
             }
         }
@@ -183,11 +196,11 @@ impl Daemon {
 
     fn begin_checks(&mut self) {
         for order in self.engine.due(now(), &mut random) {
-            let (free, tls) = (Arc::clone(&self.free), Arc::clone(&self.tls));
+            let (free, means) = (Arc::clone(&self.free), self.means.clone());
             self.checks.spawn(async move {
                 // It is never closed.
                 let _permit = free.acquire_owned().await;
-                (order.place, checks::run(&tls, &order).await)
+                (order.place, checks::run(&means, &order).await)
             });
         }
     }
@@ -270,8 +283,68 @@ impl Daemon {
     fn act(&mut self, action: Action) {
         match action {
             Action::Tell(notice) => self.tell(notice),
-            // Nobody can be asked: there are no agents.
-            Action::EndDead { .. } | Action::Start { .. } | Action::Stop { .. } => {}
+            Action::EndDead { service, node } => self.end_dead(service, node),
+            // No agent of this version starts anything.
+            Action::Start { .. } | Action::Stop { .. } => {}
+        }
+    }
+
+    /// Asks the node's agent which of its routes are dead.
+    fn end_dead(&mut self, service: ServiceKey, node: NodeAddr) {
+        if !self.agents.knows_connections(node.address) {
+            return;
+        }
+        let method = self.engine.method((service, node));
+        match self
+            .questions
+            .about(&mut self.client, service, node, method)
+        {
+            Ok(messages) => {
+                for message in messages {
+                    if let ToAgent::Connections { id, .. } = message {
+                        if !self.agents.order(node.address, message) {
+                            self.questions.failed(node.address, id);
+                        }
+                    }
+                }
+            }
+            Err(error) => warn!(%service, %node, "its routes: {error}"),
+        }
+    }
+
+    /// A link to an agent said something.
+    fn heard(&mut self, node: IpAddr, said: Said) {
+        if !self.agents.note(node, &said) {
+            return; // a reload took it away meanwhile
+        }
+        let time = now();
+        let plane = self.engine.plane_mut();
+        match said {
+            Said::Up { .. } => plane.event(Event::Heard(node), time),
+            Said::Down { .. } => {
+                plane.event(Event::Lost(node), time);
+                self.questions.lost(node);
+            }
+            Said::Message(FromAgent::Report { report, .. }) => {
+                plane.event(Event::Load(node, permille(report.cpu_percent)), time);
+            }
+            Said::Message(FromAgent::Live { id, live }) => {
+                plane.event(Event::Heard(node), time);
+                let ended = self.questions.answered(&mut self.client, node, id, &live);
+                match ended {
+                    Ok(ended) if ended.deleted > 0 => {
+                        info!(%node, routes = ended.deleted, "had no connection any more and are ended");
+                    }
+                    Ok(_) => {}
+                    Err(error) => warn!(%node, "its dead routes: {error}"),
+                }
+            }
+            Said::Message(FromAgent::Failed { id, why }) => {
+                plane.event(Event::Heard(node), time);
+                self.questions.failed(node, id);
+                warn!(%node, "its agent: {why}");
+            }
+            Said::Message(_) => plane.event(Event::Heard(node), time),
         }
     }
 
@@ -341,9 +414,22 @@ impl Daemon {
         self.client.apply(&config.filter(), true)?;
         self.engine.reload(config, now(), &mut random);
         // Files that it names may be others, too.
-        self.tls = Arc::default();
+        self.means.tls = Arc::default();
+        self.agents.set(self.engine.config());
         Ok(())
     }
+}
+
+/// A share in percent, as an agent says it, in thousandths.
+fn permille(percent: f64) -> Permille {
+    // Not a number is 0, and so is what is below it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is within the bounds"
+    )]
+    let permille = (percent * 10.0).round().clamp(0.0, 1000.0) as Permille;
+    permille
 }
 
 fn committed(outcome: &Outcome) {
