@@ -3,6 +3,7 @@
 agent that is gone is not a node that is gone."""
 
 from checks import WEB, Client, failed_first, main
+from cluster import CLIENT
 from fepd import LOAD, LONG, Daemon, state, until, weights
 
 PKI = "/etc/fep/pki"
@@ -69,21 +70,22 @@ def load(cluster, check):
     check("it has its weight again when it is idle", took is not None, f"after {took} s: {weights(cluster)}")
 
 
-def dead_routes(cluster, client, check):
+def dead_routes(cluster, daemon, client, check):
     """Connections that ended where the front-end did not see it: their routes go when the node says so."""
     node = cluster.nodes[0]
     client("open", ports=list(range(31001, 31013)), **LOAD)
     here = cluster.routes(f"--backend {cluster.address(node)}")
     # The node forgets its connections without a word to the client.
-    node.run("nft add table ip mute; nft add chain ip mute out '{ type filter hook output priority 0; }';"
-             "nft add rule ip mute out tcp sport 80 drop; pkill -9 nginx", check=True)
-    node.run("until ! ss -Htn sport = 80 | grep -q .; do ss -K sport = 80 >/dev/null 2>&1; sleep 0.2; done", timeout=60)
-    node.run("nft delete table ip mute; nginx -c /usr/local/share/fep-demo/nginx.conf", check=True)
-    check("connections of the node are there", len(here) > 0, len(here))
+    node.run("nft add table ip mute && nft add chain ip mute out '{ type filter hook output priority 0; }' &&"
+             f"nft add rule ip mute out ip daddr {CLIENT} drop", check=True)
+    killed = node.run(f"ss -HtnK state established dst {CLIENT} | wc -l; nft delete table ip mute").output
+    left = node.run(f"ss -Htn dst {CLIENT}").output
+    check("the node has forgotten its connections", len(here) > 0 and not left, (len(here), killed, left))
     # A ratio that changes is what makes the daemon ask.
     node.spawn(["sh", "-c", "echo $$ >/run/hog; while :; do :; done"])
     took = until(lambda: cluster.routes(f"--backend {cluster.address(node)}") == [])
-    check("routes without a connection end when the ratio changes", took is not None,
+    said = "had no connection any more" in daemon.log()
+    check("routes without a connection end when the ratio changes", took is not None and said,
           f"{len(here)} routes, after {took} s")
     node.run("kill $(cat /run/hog)")
     client("forget")
@@ -110,7 +112,7 @@ def body(cluster, check):
     client, daemon = Client(cluster), Daemon(cluster)
     connects(cluster, daemon, check)
     load(cluster, check)
-    dead_routes(cluster, client, check)
+    dead_routes(cluster, daemon, client, check)
     agent_gone(cluster, daemon, client, check)
     daemon.signal("TERM")
     check("the daemon ends well", daemon.ended() == 0)
