@@ -59,6 +59,25 @@ fn a_bounded_share_is_ejected() {
 }
 
 #[test]
+fn a_node_that_came_back_begins_slowly() {
+    let mut pool = Pool::new(Rules::default());
+    let addr: NodeAddr = serde_json::from_value("10.1.0.2:80".into()).expect("an address");
+    let mut health = Health::new(Thresholds::default(), true, at(0), 0);
+    pool.nodes.insert(addr, health.clone());
+    assert_eq!(
+        pool.verdicts(at(0))[&addr],
+        Verdict::Serve(100),
+        "a new node"
+    );
+    assert!(health.missed(3, at(1)));
+    assert!(!health.checked(true, at(4)) && health.checked(true, at(5)));
+    pool.nodes.insert(addr, health);
+    let shares: Vec<Verdict> = (5..17).map(|now| pool.verdicts(at(now))[&addr]).collect();
+    let expected = [10, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 100].map(Verdict::Serve);
+    assert_eq!(shares, expected);
+}
+
+#[test]
 fn a_ratio_comes_to_rest_under_constant_demand() {
     for demand in 0..20_000 {
         let mut load = Load::new(LoadRules::default());
