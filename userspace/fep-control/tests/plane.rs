@@ -129,6 +129,18 @@ fn a_node_in_maintenance_does_not_count_in_the_bound() {
 }
 
 #[test]
+fn without_a_file_the_marks_in_the_filter_say_who_has_failed() {
+    let mut before = plane(Rules::default(), &configuration(1, 3));
+    fail(&mut before, node(1), at(1));
+    let kernel = before.wanted(at(1));
+    let desired = configuration(1, 3);
+    let (rules, saved) = (Rules::default(), Saved::default());
+    let after = Plane::new(rules, desired, &kernel, saved, at(2), || 7);
+    assert_eq!(after.verdicts(key(0), at(2))[&node(1)], Verdict::Ejected);
+    assert_eq!(diff(&kernel, &after.wanted(at(2))), []);
+}
+
+#[test]
 fn maintenance_shows_how_far_it_is() {
     let mut plane = plane(Rules::default(), &configuration(2, 2));
     let address = node(0).address;
