@@ -154,6 +154,9 @@ impl Client {
     /// connection cannot be used after it.
     pub fn ask(&mut self, request: &Request) -> Result<Answer, Error> {
         let sent = self.send(request);
+        if let Err(error @ Error::TooLong) = sent {
+            return Err(error);
+        }
         match (self.receive(), sent) {
             (Err(Error::Closed { .. }), Err(unsent)) => Err(unsent),
             (answer, _) => answer,
