@@ -333,3 +333,17 @@ fn what_is_newer_or_older_is_read() {
     let newer = read("{\"later\":1,\"nodes\":[{\"name\":\"a\",\"state\":\"dancing\"}]}");
     assert_eq!(newer.nodes[0].state, NodeState::Unknown);
 }
+
+#[test]
+fn the_manual_lists_every_metric() {
+    let manual = include_str!("../../../docs/operator.md");
+    let samples = parse(&metrics(&full("a"))).unwrap();
+    for (name, labels, _) in samples {
+        let mut rows = manual.lines().filter(|row| row.starts_with("| `fep_"));
+        let row = rows.find(|row| row.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("docs/operator.md lacks {name}"));
+        for label in labels.keys() {
+            assert!(row.contains(&format!("`{label}`")), "{name}: {label}");
+        }
+    }
+}

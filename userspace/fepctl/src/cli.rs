@@ -2,7 +2,9 @@
 
 //! The command line: exactly what was typed, without any I/O.
 
+mod operator;
 mod pki;
+mod service;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +12,13 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use fep_client::config::scheduler_named;
-use fep_client::{DeviceName, Method, NodeSpec, ServiceSpec, Timeouts, Weight};
-use fep_uapi::{Method as Known, Scheduler, DEVICE_PATH, WEIGHT_MAX};
+use fep_client::{DeviceName, Method, NodeSpec, ServiceSpec, Weight};
+use fep_uapi::{Method as Known, DEVICE_PATH, WEIGHT_MAX};
 
 use crate::exit;
+pub use operator::{Daemon, Group, Maintenance, Node, Process, Wait};
 pub use pki::Pki;
+pub use service::{Service, Settings};
 
 /// How things are called, for the help text.
 const NAMES: &str = "Administers fep, the front-end packet filter.\n\n\
@@ -30,6 +33,10 @@ pub struct Cli {
     /// Control device of the module
     #[arg(long, global = true, value_name = "PATH", default_value = DEVICE_PATH)]
     pub device: PathBuf,
+
+    /// Socket of fepd, for the commands that are for it
+    #[arg(long, global = true, value_name = "PATH", default_value = fep_operator::SOCKET)]
+    pub socket: PathBuf,
 
     /// Print JSON, errors included
     #[arg(long, global = true)]
@@ -74,6 +81,18 @@ pub enum Command {
     Apply(Apply),
     /// Remove all services, in one step
     Flush(Flush),
+    /// Ask fepd about nodes; add, remove and maintain them
+    #[command(subcommand)]
+    Node(Node),
+    /// Ask fepd about groups of nodes
+    #[command(subcommand)]
+    Group(Group),
+    /// Ask fepd about server processes; start and stop them
+    #[command(subcommand)]
+    Process(Process),
+    /// Ask fepd about itself
+    #[command(subcommand)]
+    Daemon(Daemon),
     /// Make and show the certificates of the cluster
     #[command(subcommand)]
     Pki(Pki),
@@ -105,91 +124,6 @@ pub enum Device {
         #[arg(value_name = "DEV")]
         name: DeviceName,
     },
-}
-
-/// Verbs of services.
-#[derive(Debug, Subcommand)]
-pub enum Service {
-    /// Add a service without backends
-    Add {
-        /// The service
-        #[arg(value_name = "PROTO/VIP:PORT")]
-        service: ServiceSpec,
-        /// Its settings.
-        #[command(flatten)]
-        settings: Settings,
-    },
-    /// Set what is given, leave the rest as it is
-    Set {
-        /// The service
-        #[arg(value_name = "PROTO/VIP:PORT")]
-        service: ServiceSpec,
-        /// Its settings.
-        #[command(flatten)]
-        settings: Settings,
-    },
-    /// Remove a service, its backends and their routes
-    Del {
-        /// The service
-        #[arg(value_name = "PROTO/VIP:PORT")]
-        service: ServiceSpec,
-    },
-}
-
-/// Settings of a service.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Settings {
-    /// How a backend is chosen for a new client: wrr, steer or optimal
-    ///
-    /// wrr: by weight. steer: so that the routes there are follow the weights. optimal: the least load.
-    #[arg(long, value_name = "NAME", value_parser = scheduler)]
-    scheduler: Option<Scheduler>,
-    /// End of a TCP connection that is being opened, 0 for the default of 30
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    timeout_syn: Option<u32>,
-    /// End of an idle established TCP connection, 0 for the default of 900
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    timeout_established: Option<u32>,
-    /// End of a TCP connection that is being closed, 0 for the default of 120
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    timeout_closing: Option<u32>,
-    /// End of a TCP connection that was reset, 0 for the default of 10
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    timeout_reset: Option<u32>,
-    /// End of an idle UDP client, 0 for the default of 300
-    #[arg(long, value_name = "SECONDS", value_parser = number, allow_negative_numbers = true)]
-    timeout_udp: Option<u32>,
-}
-
-impl Settings {
-    /// Whether none is given.
-    pub fn is_empty(&self) -> bool {
-        let timeouts = [
-            self.timeout_syn,
-            self.timeout_established,
-            self.timeout_closing,
-            self.timeout_reset,
-            self.timeout_udp,
-        ];
-        self.scheduler.is_none() && timeouts.iter().all(Option::is_none)
-    }
-
-    /// The settings where they are given, else those before.
-    pub fn over(&self, scheduler: Scheduler, before: Timeouts) -> (Scheduler, Timeouts) {
-        let timeouts = Timeouts {
-            syn: self.timeout_syn.unwrap_or(before.syn),
-            established: self.timeout_established.unwrap_or(before.established),
-            closing: self.timeout_closing.unwrap_or(before.closing),
-            reset: self.timeout_reset.unwrap_or(before.reset),
-            udp: self.timeout_udp.unwrap_or(before.udp),
-        };
-        (self.scheduler.unwrap_or(scheduler), timeouts)
-    }
-
-    /// The settings, defaults where none are given.
-    pub fn or_default(&self) -> (Scheduler, Timeouts) {
-        self.over(Scheduler::Wrr, Timeouts::default())
-    }
 }
 
 /// Verbs of backends.
@@ -356,13 +290,6 @@ fn methods() -> impl TypedValueParser<Value = Method> {
         })
     });
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Method>())
-}
-
-fn scheduler(name: &str) -> Result<Scheduler, String> {
-    scheduler_named(name).ok_or_else(|| {
-        let names: Vec<&str> = Scheduler::ALL.iter().map(|known| known.name()).collect();
-        format!("no such scheduler (there is {})", names.join(", "))
-    })
 }
 
 fn number(text: &str) -> Result<u32, String> {

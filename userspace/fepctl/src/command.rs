@@ -3,15 +3,21 @@
 //! The commands, one file each.
 
 mod apply;
+mod assignment;
 mod backend;
+mod daemon;
 mod device;
 mod dump;
 mod events;
+mod fepd;
 mod flush;
 mod generate;
+mod group;
 mod limit;
+mod node;
 mod outcome;
 mod pki;
+mod process;
 mod resolve;
 mod route;
 mod service;
@@ -36,6 +42,10 @@ pub(crate) fn run(command: &Command, context: &mut Context<'_, '_>) -> Result<()
         Command::Dump => dump::run(context),
         Command::Apply(command) => apply::run(command, context),
         Command::Flush(command) => flush::run(command, context),
+        Command::Node(command) => node::run(command, context),
+        Command::Group(command) => group::run(command, context),
+        Command::Process(command) => process::run(command, context),
+        Command::Daemon(command) => daemon::run(command, context),
         Command::Pki(command) => pki::run(command, context),
         Command::Completions { shell } => generate::completions(*shell, context),
         Command::Man { dir } => generate::man(dir),

@@ -26,11 +26,15 @@ pub enum Exit {
     NotLoaded = 6,
     /// An error of input, output, the kernel or fepctl itself.
     Internal = 7,
+    /// fepd does not run.
+    NoDaemon = 8,
+    /// What was waited for was not done in the time that it had.
+    NotInTime = 9,
 }
 
 impl Exit {
     /// Every code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Ok,
         Self::Refused,
         Self::BadInput,
@@ -39,6 +43,8 @@ impl Exit {
         Self::NotPermitted,
         Self::NotLoaded,
         Self::Internal,
+        Self::NoDaemon,
+        Self::NotInTime,
     ];
 
     /// The number.
@@ -50,13 +56,15 @@ impl Exit {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "done, or nothing to do",
-            Self::Refused => "the kernel refused it by one of its rules",
+            Self::Refused => "the kernel, or fepd, refused it by one of its rules",
             Self::BadInput => "usage, or bad input (command line, file)",
-            Self::NotThere => "the service, backend or device is not there",
+            Self::NotThere => "the service, backend, device, node, group or process is not there",
             Self::AlreadyThere => "it is there already",
-            Self::NotPermitted => "not permitted (CAP_NET_ADMIN is needed)",
+            Self::NotPermitted => "not permitted (CAP_NET_ADMIN is needed; root for fepd)",
             Self::NotLoaded => "the module is not loaded",
             Self::Internal => "input/output or internal error",
+            Self::NoDaemon => "fepd is not running",
+            Self::NotInTime => "not done in the time there was; fepd goes on with it",
         }
     }
 

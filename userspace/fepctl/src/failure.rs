@@ -54,6 +54,14 @@ impl Failure {
         }))
     }
 
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        match self {
+            Self::Unread => None,
+            Self::Report(report) => Some(report.exit),
+        }
+    }
+
     /// With the file that it is about.
     pub(crate) fn in_file(mut self, name: &str, position: Option<Position>) -> Self {
         if let Self::Report(report) = &mut self {
@@ -116,7 +124,7 @@ impl Report {
 }
 
 /// Escapes what a terminal would act upon, line ends excepted.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if character != '\n' && acts_on_terminal(character) {

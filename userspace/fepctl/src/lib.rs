@@ -64,6 +64,7 @@ pub trait Clock {
 pub(crate) struct Context<'a, 'b> {
     around: &'a mut Surroundings<'b>,
     device: &'a Path,
+    socket: &'a Path,
     json: bool,
 }
 
@@ -90,6 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundi
             let mut context = Context {
                 around,
                 device: &cli.device,
+                socket: &cli.socket,
                 json: cli.json,
             };
             (command::run(&cli.command, &mut context), cli.json)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `fepctl service`.
+//! `fepctl service`. The verbs that are for fepd are in `assignment` as far as they show something.
 
 use fep_client::{Change, Error, Outcome, ServiceKey, Snapshot};
+use fep_operator::Request;
 
-use super::{outcome, resolve};
+use super::{assignment, fepd, outcome, resolve};
 use crate::cli::{Service, Settings};
 use crate::failure::Failure;
 use crate::Context;
@@ -35,6 +36,47 @@ pub(super) fn run(command: &Service, context: &mut Context<'_, '_>) -> Result<()
             context
                 .client()?
                 .commit(vec![Change::ServiceDel(service)], false, 0)?
+        }
+        Service::List { service } => return assignment::list(service.as_ref(), context),
+        Service::Assign {
+            service,
+            node,
+            port,
+            weight,
+            priority,
+            method,
+        } => {
+            let service = resolve::service(context.ports(), service)?;
+            let request = Request::Assign {
+                service: service.to_string(),
+                node: node.clone(),
+                port: *port,
+                weight: *weight,
+                priority: *priority,
+                method: method.to_string(),
+            };
+            return fepd::simply(&request, context);
+        }
+        Service::Unassign { service, node } => {
+            let service = resolve::service(context.ports(), service)?;
+            let request = Request::Unassign {
+                service: service.to_string(),
+                node: node.clone(),
+            };
+            return fepd::simply(&request, context);
+        }
+        Service::Weight {
+            service,
+            node,
+            weight,
+        } => {
+            let service = resolve::service(context.ports(), service)?;
+            let request = Request::Weight {
+                service: service.to_string(),
+                node: node.clone(),
+                weight: *weight,
+            };
+            return fepd::simply(&request, context);
         }
     };
     outcome::print(&done, context)
