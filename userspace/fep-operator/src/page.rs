@@ -259,3 +259,16 @@ fn processes(page: &mut Page, process: &Process) {
     });
     page.table(&["Node", "State", "#Restarts", "Next"], rows);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_safe_in_elements_and_in_quotes() {
+        assert_eq!(
+            escaped("<a b=\"c\" d='e'>&"),
+            "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;"
+        );
+    }
+}

@@ -2,15 +2,128 @@
 
 //! A fepd that answers what a test tells it to, in a thread.
 
+#![allow(
+    dead_code,
+    reason = "each test program is compiled with its own copy and uses a part"
+)]
+
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use fep_operator::{serve, Answer, Call, Listener, Request, Snapshot};
+use fep_operator::{
+    serve, Agent, Answer, Call, Check, Daemon, Group, GroupNode, Instance, Listener, Member,
+    MemberState, Node, NodeState, Process, ProcessState, Request, Service, Snapshot,
+};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::common::{Ended, Place};
+use crate::common::{Ended, Place, WEB};
+
+pub(crate) fn member(node: &str, weight: u32, state: MemberState) -> Member {
+    Member {
+        node: node.to_owned(),
+        address: format!("10.1.0.{weight}:80"),
+        state,
+        weight,
+        weight_now: weight,
+        asked_permille: 500,
+        ..Member::default()
+    }
+}
+
+/// Two nodes with a service, one of them failed, and a process.
+pub(crate) fn snapshot() -> Snapshot {
+    let mut good = member("a", 2, MemberState::Up);
+    good.achieved_permille = Some(1000);
+    good.routes = 5;
+    good.check = Some(Check {
+        age_ms: 1250,
+        problem: None,
+    });
+    let mut bad = member("b", 3, MemberState::Failed);
+    bad.why = "3 checks in a row".to_owned();
+    bad.check = Some(Check {
+        age_ms: 42_000,
+        problem: Some("no\n\u{1b}answer".to_owned()),
+    });
+    bad.next = Some("check in 0.5s".to_owned());
+    Snapshot {
+        daemon: Daemon {
+            version: "0.1.0".to_owned(),
+            pid: 77,
+            uptime_ms: 12_345,
+            config: "/etc/fep/fep.toml".to_owned(),
+            generation: 4,
+            routes: 5,
+            routes_limit: 100,
+            ..Daemon::default()
+        },
+        nodes: vec![
+            Node {
+                name: "a".to_owned(),
+                address: "10.1.0.2".to_owned(),
+                state: NodeState::Up,
+                agent: Agent::Alive,
+                load_permille: Some(253),
+                routes: 5,
+                ..Node::default()
+            },
+            Node {
+                name: "b".to_owned(),
+                address: "10.1.0.3".to_owned(),
+                state: NodeState::Failed,
+                why: "no service answers".to_owned(),
+                agent: Agent::None,
+                ..Node::default()
+            },
+        ],
+        services: vec![Service {
+            service: WEB.to_owned(),
+            scheduler: "wrr".to_owned(),
+            group: Some("films".to_owned()),
+            alarm: Some("half of its nodes are out".to_owned()),
+            routes: 5,
+            members: vec![good, bad],
+            ..Service::default()
+        }],
+        groups: vec![Group {
+            name: "films".to_owned(),
+            best: Some("a".to_owned()),
+            nodes: ["a", "b"]
+                .map(|node| GroupNode {
+                    node: node.to_owned(),
+                    running: node == "a",
+                    load_permille: (node == "a").then_some(200),
+                    priority: 1,
+                })
+                .to_vec(),
+        }],
+        processes: vec![Process {
+            name: "web".to_owned(),
+            service: WEB.to_owned(),
+            instances: vec![instance(ProcessState::Ready)],
+        }],
+    }
+}
+
+pub(crate) fn instance(state: ProcessState) -> Instance {
+    Instance {
+        node: "a".to_owned(),
+        state,
+        why: "because".to_owned(),
+        restarts: 2,
+        next: None,
+    }
+}
+
+/// What was printed, without the blanks at the ends of columns.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    let lines = text.lines();
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
 
 /// What it has.
 #[derive(Debug, Default)]
