@@ -3,7 +3,7 @@
 //! What fepctl and fepd say to each other over a unix socket, and how fepd shows what it knows.
 //!
 //! Both ends write lines of JSON. The first line of each is its [`Hello`]; after that every
-//! [`Request`] has one [`Answer`]. A [`Snapshot`] has all that fepd knows at a moment; [`metrics`]
+//! [`Request`] has one [`Answer`]. A [`Snapshot`] has all that fepd knows at a moment; [`metrics()`]
 //! and [`status_page`] are other views of the same.
 
 #![forbid(unsafe_code)]
