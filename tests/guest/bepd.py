@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # qemu: --with tests/lib
-"""The agent of a node: who may ask, the load, which connections are live, reading its file again."""
+"""The agent of a node: who may ask, the load, which connections are live, its file, its processes."""
 
 import contextlib
 import json
@@ -100,15 +100,15 @@ def until(condition, what):
 
 
 @contextlib.contextmanager
-def agent(path, log):
+def agent(path, log, end=signal.SIGTERM):
     with open(log, "wb") as output, subprocess.Popen(
             ["bepd", "--config", path, "--log-format", "json"], stderr=output) as process:
         try:
             until(lambda: '"ready"' in read(log), "ready")
             yield process
         finally:
-            process.send_signal(signal.SIGTERM)
-            equal(process.wait(PATIENCE), 0, "exit code at SIGTERM")
+            process.send_signal(end)
+            equal(process.wait(PATIENCE), 0 if end == signal.SIGTERM else -end, "exit code at its end")
 
 
 def read(path):
@@ -116,13 +116,14 @@ def read(path):
         return file.read()
 
 
-def write(path, front_ends, **more):
+def write(path, front_ends, tables="", **more):
     with open(path, "w", encoding="utf-8") as file:
         file.write('node = "node-1"\nauthority = "pki/ca.pem"\ncertificate = "pki/node-1.pem"\n'
                    f'key = "pki/node-1.key"\nlisten = "127.0.0.1:{PORT}"\n'
                    f"front_ends = {json.dumps(front_ends)}\n")
         for key, value in more.items():
             file.write(f"{key} = {json.dumps(value)}\n")
+        file.write(tables)
 
 
 def refused(attempt):
@@ -265,6 +266,74 @@ def configuration(path, log, process):
         equal(refused(lambda: Link(folder, "fep-1")), "not a front-end of this node", "fep-1")
 
 
+SERVER = """
+import os, socket, sys
+with open(sys.argv[1], "a") as starts:
+    print(os.getpid(), os.getuid(), os.environ["COLOUR"], file=starts)
+s = socket.create_server(("127.0.0.1", 8080))
+while True:
+    s.accept()[0].close()
+"""
+
+
+def process_until(link, condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = link.request("process_list")["list"][0]
+        if condition(found):
+            return found
+        check(time.monotonic() < deadline, f"not in time: {what}: {found}")
+        time.sleep(0.05)
+
+
+def processes(path, log):
+    folder = os.path.dirname(path)
+    keys, starts = f"{folder}/pki", f"{folder}/starts"
+    os.chmod(folder, 0o755)
+    with open(starts, "w", encoding="utf-8"):
+        os.chmod(starts, 0o666)
+    with open(f"{folder}/server.py", "w", encoding="utf-8") as file:
+        file.write(SERVER)
+    write(path, ["fep-1"], "[process.web]\n"
+          f"command = {json.dumps(os.path.realpath(sys.executable))}\n"
+          f"args = {json.dumps([f'{folder}/server.py', starts])}\n"
+          'env = { COLOUR = "red" }\nuser = "nobody"\nready = { tcp = "127.0.0.1:8080" }\n',
+          state=f"{folder}/state")
+    pid = 0
+    with case("a process is started once, as its user, and is ready"):
+        with agent(path, log, signal.SIGKILL), Link(keys, "fep-1") as link:
+            check("processes" in link.welcome["features"], link.welcome)
+            for _ in range(2):
+                link.say({"type": "process_start", "id": 0, "key": "web"})
+            answers = []
+            while len(answers) < 2 or not pid:
+                message = link.hear()
+                if message["type"] == "processes":
+                    answers += message["list"]
+                elif message["state"] == "ready":
+                    pid = message["pid"]
+            equal(answers[0]["state"], "starting", "first answer")
+            uid, = {line.split()[2] for line in read(f"/proc/{pid}/status").splitlines()
+                    if line.startswith("Uid:")}
+            equal(read(starts), f"{pid} {uid} red\n", "starts")
+            check(uid != "0", "it runs as root")
+    with case("an agent that was killed and starts again keeps its process"):
+        with agent(path, log, signal.SIGKILL), Link(keys, "fep-1") as link:
+            equal(process_until(link, lambda found: found["state"] == "ready", "ready")["pid"], pid, "pid")
+            equal(len(read(starts).splitlines()), 1, "starts")
+    with case("it dies while the agent is away, and is started again"):
+        os.kill(pid, signal.SIGKILL)
+        with agent(path, log), Link(keys, "fep-1") as link:
+            process_until(link, lambda found: found["state"] == "ready" and found["pid"] != pid, "ready")
+            equal(len(read(starts).splitlines()), 2, "starts")
+            equal(link.request("process_stop", key="web")["type"], "processes", "answer")
+            process_until(link, lambda found: found["state"] == "stopped", "stopped")
+            equal(link.request("process_start", key="ftp")["type"], "failed", "one that is unknown")
+    with case("it has ended"):
+        with socket.socket() as server:
+            equal(server.connect_ex(("127.0.0.1", 8080)) != 0, True, "refused")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         run("ip", "link", "set", "lo", "up")
@@ -281,6 +350,7 @@ def main():
         with case("every line of the log is JSON"):
             for line in read(log).splitlines():
                 json.loads(line)
+        processes(path, log)
     finish()
 
 

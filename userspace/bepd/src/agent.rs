@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_protocol::{Error, Limits, Server, FEATURE_CONNECTIONS};
+use fep_protocol::{Error, Limits, Server, FEATURE_CONNECTIONS, FEATURE_PROCESSES};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use tokio::time::interval;
 use crate::config::Config;
 use crate::link;
 use crate::load::Sampler;
+use crate::process::Processes;
 
 /// What is served with one reading of the configuration.
 struct Service {
@@ -29,12 +30,18 @@ struct Service {
 impl Service {
     /// Serves as configured; `before` gives its socket when that is where to listen. It is not
     /// touched, but for that the links are ended by the caller afterwards.
-    fn start(config: Config, before: Option<&Self>) -> io::Result<Self> {
+    fn start(
+        config: Config,
+        processes: Option<Arc<Processes>>,
+        before: Option<&Self>,
+    ) -> io::Result<Self> {
+        let mut features = vec![FEATURE_CONNECTIONS];
+        features.extend(processes.as_ref().map(|_| FEATURE_PROCESSES));
         let server = Server::new(
             &config.identity,
             &config.node,
             env!("CARGO_PKG_VERSION"),
-            &[FEATURE_CONNECTIONS],
+            &features,
             &config.front_ends,
             Limits::default(),
             refused,
@@ -56,7 +63,7 @@ impl Service {
         let server = Arc::new(server);
         let namespaces = config.namespaces;
         let serving = server.clone().serve(accepting, move |peer| {
-            link::serve(peer, sampler.clone(), namespaces)
+            link::serve(peer, sampler.clone(), namespaces, processes.clone())
         });
         Ok(Self {
             at: config.listen,
@@ -82,13 +89,18 @@ pub(crate) async fn run(path: &Path, config: Config) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut service = Service::start(config, None)?;
+    let processes = match &config.state {
+        Some(state) => Some(Arc::new(Processes::start(state, &config.processes)?)),
+        None => None,
+    };
+    let state = config.state.clone();
+    let mut service = Service::start(config, processes.clone(), None)?;
     tracing::info!(listen = %service.at, "ready");
     tell(&[NotifyState::Ready]);
     let mut watchdog = watchdog();
     loop {
         tokio::select! {
-            _ = hangup.recv() => service = reload(path, service),
+            _ = hangup.recv() => service = reload(path, service, state.as_deref(), processes.as_ref()),
             () = link::tick(&mut watchdog) => tell(&[NotifyState::Watchdog]),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -100,7 +112,12 @@ pub(crate) async fn run(path: &Path, config: Config) -> io::Result<()> {
     Ok(())
 }
 
-fn reload(path: &Path, service: Service) -> Service {
+fn reload(
+    path: &Path,
+    service: Service,
+    state: Option<&Path>,
+    processes: Option<&Arc<Processes>>,
+) -> Service {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(errors) => {
@@ -108,7 +125,21 @@ fn reload(path: &Path, service: Service) -> Service {
             return service;
         }
     };
-    match Service::start(config, Some(&service)) {
+    if config.state.as_deref() != state {
+        let error = "another `state` is taken when the agent is started again";
+        tracing::error!(error, "configuration refused, the old one stays");
+        return service;
+    }
+    let specs = config.processes.clone();
+    let started = Service::start(config, processes.cloned(), Some(&service));
+    let defined = |new: Service| match processes.map_or(Ok(()), |all| all.define(&specs)) {
+        Ok(()) => Ok(new),
+        Err(error) => {
+            new.end();
+            Err(error)
+        }
+    };
+    match started.and_then(defined) {
         Ok(new) => {
             service.end();
             tracing::info!(listen = %new.at, "configuration read again");

@@ -2,6 +2,7 @@
 
 //! The configuration file: what it may hold, and where an error in it is.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use fep_protocol::Identity;
 use serde::Deserialize;
 use toml::Spanned;
+
+use crate::process::spec::{self, Spec};
 
 /// So many front-ends may be configured.
 const FRONT_ENDS_MAX: usize = 64;
@@ -24,6 +27,9 @@ pub(crate) struct Config {
     pub(crate) front_ends: Vec<String>,
     /// Whether connections of other network namespaces are looked for.
     pub(crate) namespaces: bool,
+    /// Where the states of the processes are kept, and the processes, by their keys.
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) processes: BTreeMap<String, Spec>,
     /// Certificates and key.
     pub(crate) identity: Identity,
 }
@@ -40,6 +46,9 @@ struct Written {
     key: Spanned<PathBuf>,
     #[serde(default = "yes")]
     namespaces: bool,
+    state: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    process: BTreeMap<String, Spanned<spec::Written>>,
 }
 
 fn yes() -> bool {
@@ -77,6 +86,33 @@ impl Checker<'_> {
             let rule = "a name has 1 to 253 letters, digits, dots, dashes and underscores";
             self.wrong(name.span().start, key, format!("{text:?}: {rule}"));
         }
+    }
+}
+
+impl Checker<'_> {
+    fn processes(
+        &mut self,
+        written: BTreeMap<String, Spanned<spec::Written>>,
+        state: bool,
+    ) -> BTreeMap<String, Spec> {
+        let mut specs = BTreeMap::new();
+        for (name, process) in written {
+            let at = process.span().start;
+            let key = format!("process.{name}");
+            self.name(&key, &Spanned::new(process.span(), name.clone()));
+            if !state {
+                self.wrong(
+                    at,
+                    &key,
+                    "a file for its state must be configured as `state`",
+                );
+            }
+            let wrong = |at, part: &str, rule| self.wrong(at, &format!("{key}.{part}"), rule);
+            if let Some(spec) = process.into_inner().check(wrong) {
+                specs.insert(name, spec);
+            }
+        }
+        specs
     }
 }
 
@@ -122,6 +158,8 @@ impl Config {
             path.parent()
                 .map_or_else(|| file.get_ref().clone(), |dir| dir.join(file.get_ref()))
         };
+        let state = written.state.as_ref().map(beside);
+        let processes = checker.processes(written.process, state.is_some());
         let files = [&written.authority, &written.certificate, &written.key];
         let [authority, certificate, key] = files.map(beside);
         let identity = Identity::load(&authority, &certificate, &key);
@@ -158,6 +196,8 @@ impl Config {
                     .map(Spanned::into_inner)
                     .collect(),
                 namespaces: written.namespaces,
+                state,
+                processes,
                 identity,
             }),
             _ => Err(Errors(checker.errors)),
@@ -206,6 +246,29 @@ mod tests {
             format!("/nowhere/bepd.toml:4: front_ends: \"\": {name}")
         );
         assert!(lines[3].starts_with("/nowhere/bepd.toml:5: authority: /nowhere/ca.pem: "));
+    }
+
+    #[test]
+    fn errors_of_processes_are_placed() {
+        let found = errors(
+            "node = \"a\"\nlisten = \"[::]:1\"\nfront_ends = [\"f\"]\nauthority = \"c\"\n\
+             certificate = \"c\"\nkey = \"c\"\n[process.\"w b\"]\ncommand = \"sh\"\n\
+             user = \"no one\"\ngrace_ms = 0\nstop_signal = \"TERM\"\n\
+             ready = { http = { address = \"[::1]:80\", path = \"a b\" } }\n",
+        );
+        for (line, key, rule) in [
+            (7, "process.w b", "a name has"),
+            (7, "process.w b", "a file for its state"),
+            (8, "process.w b.command", "\"sh\": not the whole path"),
+            (9, "process.w b.user", "\"no one\": no such user"),
+            (10, "process.w b.grace_ms", "0 (1 to 3600000 ms)"),
+            (11, "process.w b.stop_signal", "\"TERM\": no signal"),
+            (12, "process.w b.ready", "http: \"a b\": not a path"),
+        ] {
+            let place = format!("/nowhere/bepd.toml:{line}: {key}: ");
+            let told = |text: &str| text.starts_with(&place) && text.contains(rule);
+            assert!(found.lines().any(told), "{place}{rule} in {found}");
+        }
     }
 
     #[test]

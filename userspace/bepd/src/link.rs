@@ -4,15 +4,17 @@
 
 use std::future::pending;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use fep_protocol::{Error, FromAgent, Peer, PeerReader, PeerWriter, ToAgent};
-use tokio::sync::mpsc;
+use fep_protocol::{Error, FromAgent, Peer, PeerReader, PeerWriter, ProcessStatus, ToAgent};
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{interval, Interval, MissedTickBehavior};
 
 use crate::connections;
 use crate::load::Sampler;
+use crate::process::Processes;
 
 /// Reports come no more often than this, whatever is asked for.
 const REPORT_EVERY_MIN: Duration = Duration::from_millis(50);
@@ -20,7 +22,12 @@ const REPORT_EVERY_MIN: Duration = Duration::from_millis(50);
 const WAITING: usize = 16;
 
 /// Serves a front-end until it closes the link.
-pub(crate) async fn serve(peer: Peer, sampler: Sampler, namespaces: bool) {
+pub(crate) async fn serve(
+    peer: Peer,
+    sampler: Sampler,
+    namespaces: bool,
+    processes: Option<Arc<Processes>>,
+) {
     let (name, address) = (peer.name.clone(), peer.address);
     tracing::info!(front_end = name, %address, "front-end connected");
     let (reader, writer) = peer.split();
@@ -30,6 +37,8 @@ pub(crate) async fn serve(peer: Peer, sampler: Sampler, namespaces: bool) {
         sampler,
         every: None,
         namespaces,
+        changes: processes.as_ref().map(|all| all.changes()),
+        processes,
     };
     // Neither is dropped before it is done, but for the end of the link.
     let ended = tokio::select! {
@@ -56,6 +65,8 @@ struct Session {
     sampler: Sampler,
     every: Option<Interval>,
     namespaces: bool,
+    processes: Option<Arc<Processes>>,
+    changes: Option<broadcast::Receiver<ProcessStatus>>,
 }
 
 impl Session {
@@ -65,6 +76,10 @@ impl Session {
                 message = from.recv() => message,
                 () = tick(&mut self.every) => {
                     self.report(None).await?;
+                    continue;
+                }
+                change = change(&mut self.changes) => {
+                    self.changed(change).await?;
                     continue;
                 }
             };
@@ -94,11 +109,15 @@ impl Session {
                     Err(error) => self.failed(id, &error.to_string()).await,
                 }
             }
-            ToAgent::DefineProcesses { id, .. }
-            | ToAgent::ProcessStart { id, .. }
-            | ToAgent::ProcessStop { id, .. }
-            | ToAgent::ProcessList { id } => {
-                self.failed(id, "this agent controls no processes").await
+            ToAgent::DefineProcesses { id, keys } => self.of(id, |all| all.of(&keys)).await,
+            ToAgent::ProcessList { id } => self.of(id, |all| Ok(all.list())).await,
+            ToAgent::ProcessStart { id, key } => {
+                let start = |all: &Processes| all.want(&key, true).map(|one| vec![one]);
+                self.of(id, start).await
+            }
+            ToAgent::ProcessStop { id, key } => {
+                let stop = |all: &Processes| all.want(&key, false).map(|one| vec![one]);
+                self.of(id, stop).await
             }
             // Of a later version, or a second hello.
             _ => Ok(()),
@@ -116,10 +135,50 @@ impl Session {
         }
     }
 
+    /// Answers with the states of processes.
+    async fn of(
+        &mut self,
+        id: u64,
+        ask: impl FnOnce(&Processes) -> Result<Vec<ProcessStatus>, String>,
+    ) -> Result<(), Error> {
+        let processes = self.processes.as_deref();
+        let none = || Err("this agent controls no processes".to_owned());
+        match processes.map_or_else(none, ask) {
+            Ok(list) => self.writer.write(&FromAgent::Processes { id, list }).await,
+            Err(why) => self.failed(id, &why).await,
+        }
+    }
+
+    /// Tells of a change; of all states when some of the changes were missed.
+    async fn changed(&mut self, change: Option<ProcessStatus>) -> Result<(), Error> {
+        let list = match (change, &self.processes) {
+            (Some(one), _) => vec![one],
+            (None, Some(all)) => all.list(),
+            (None, None) => Vec::new(),
+        };
+        for process in list {
+            let message = FromAgent::ProcessChanged { process };
+            self.writer.write(&message).await?;
+        }
+        Ok(())
+    }
+
     async fn failed(&mut self, id: u64, why: &str) -> Result<(), Error> {
         tracing::warn!(id, why, "request failed");
         let why = why.to_owned();
         self.writer.write(&FromAgent::Failed { id, why }).await
+    }
+}
+
+/// The next change of a process; none when some were missed.
+async fn change(changes: &mut Option<broadcast::Receiver<ProcessStatus>>) -> Option<ProcessStatus> {
+    match changes {
+        Some(changes) => match changes.recv().await {
+            Ok(process) => Some(process),
+            Err(broadcast::error::RecvError::Lagged(_)) => None,
+            Err(broadcast::error::RecvError::Closed) => pending().await,
+        },
+        None => pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ mod connections;
 mod diag;
 mod link;
 mod load;
+mod process;
 
 use std::io;
 use std::path::PathBuf;
@@ -22,13 +23,14 @@ use crate::config::Config;
 /// Exit code of a configuration or command line that makes no sense.
 const BAD_INPUT: u8 = 2;
 
-/// The agent of a back-end node: tells the front-ends its load, and which connections are live
+/// The agent of a back-end node: tells the front-ends its load and which connections are live, and
+/// keeps server processes for them
 #[derive(Debug, Parser)]
 #[command(
     name = "bepd",
     version,
     after_help = "Signals:\n  SIGHUP   reads the configuration again; a bad one is refused, the old one stays\n  \
-                  SIGTERM  ends\n\nExit codes:\n  0  ended by a signal, or the configuration is right\n  \
+                  SIGTERM  ends; server processes go on\n\nExit codes:\n  0  ended by a signal, or the configuration is right\n  \
                   1  cannot listen, or another error of the system\n  2  usage, or a bad configuration"
 )]
 struct Cli {
