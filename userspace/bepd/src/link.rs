@@ -125,7 +125,13 @@ impl Session {
     }
 
     async fn report(&mut self, id: Option<u64>) -> Result<(), Error> {
-        match (self.sampler.report(), id) {
+        let list = self.processes.as_deref().map(Processes::list);
+        let processes: Vec<_> = list
+            .into_iter()
+            .flatten()
+            .filter_map(|one| Some((one.key, one.pid?)))
+            .collect();
+        match (self.sampler.report(&processes), id) {
             (Ok(report), id) => self.writer.write(&FromAgent::Report { id, report }).await,
             (Err(error), Some(id)) => self.failed(id, &error.to_string()).await,
             (Err(error), None) => {

@@ -2,10 +2,11 @@
 
 //! The load of the node, from /proc (F7, R2). What the agent costs itself is not counted.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fep_protocol::Report;
+use fep_protocol::{ProcessReport, Report};
 
 /// Processor time, in ticks since the node started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct Sampler {
     proc: PathBuf,
     before: Ticks,
     percent: f64,
+    /// Of each process its ticks at the report before, and its share then.
+    processes: HashMap<u32, (u64, f64)>,
 }
 
 impl Sampler {
@@ -30,16 +33,20 @@ impl Sampler {
             proc: proc.to_owned(),
             before: Ticks::default(),
             percent: 0.0,
+            processes: HashMap::new(),
         };
         sampler.before = sampler.ticks(&sampler.read("stat")?)?;
         Ok(sampler)
     }
 
-    /// The state of the node now.
-    pub(crate) fn report(&mut self) -> io::Result<Report> {
+    /// The state of the node now, and of processes with their names.
+    pub(crate) fn report(&mut self, processes: &[(String, u32)]) -> io::Result<Report> {
         let stat = self.read("stat")?;
         let ticks = self.ticks(&stat)?;
         let memory = self.read("meminfo")?;
+        let processors = stat.lines().filter(|line| line.starts_with("cpu")).count();
+        let passed = ticks.all.saturating_sub(self.before.all);
+        let processes = self.processes(processes, passed, processors.saturating_sub(1).max(1));
         let bytes = |name: &str| number_after(&memory, name).saturating_mul(1024);
         Ok(Report {
             cpu_percent: self.busy(ticks),
@@ -53,7 +60,7 @@ impl Sampler {
             load1: first(&self.read("loadavg")?),
             uptime: first(&self.read("uptime")?),
             sockets: number_after(&self.read("net/sockstat")?, "sockets: used"),
-            processes: Vec::new(),
+            processes,
         })
     }
 
@@ -74,6 +81,40 @@ impl Sampler {
         self.percent
     }
 
+    /// What processes use; one that has ended meanwhile is left out.
+    fn processes(
+        &mut self,
+        processes: &[(String, u32)],
+        passed: u64,
+        processors: usize,
+    ) -> Vec<ProcessReport> {
+        let before = std::mem::take(&mut self.processes);
+        let mut reports = Vec::new();
+        for (name, pid) in processes {
+            let (stat, status) = (format!("{pid}/stat"), format!("{pid}/status"));
+            let (Ok(stat), Ok(status)) = (self.read(&stat), self.read(&status)) else {
+                continue;
+            };
+            let ticks = own_ticks(&stat);
+            let (then, share) = before.get(pid).copied().unwrap_or((ticks, 0.0));
+            let used = u32::try_from(ticks.saturating_sub(then)).unwrap_or(u32::MAX);
+            let of_all = u32::try_from(passed).unwrap_or(u32::MAX);
+            let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+            let share = match of_all {
+                0 => share,
+                _ => f64::from(used) * 100.0 * f64::from(processors) / f64::from(of_all),
+            };
+            self.processes.insert(*pid, (ticks, share));
+            reports.push(ProcessReport {
+                pid: *pid,
+                name: name.clone(),
+                cpu_percent: share,
+                memory: number_after(&status, "VmRSS:").saturating_mul(1024),
+            });
+        }
+        reports
+    }
+
     fn ticks(&self, stat: &str) -> io::Result<Ticks> {
         let fields: Vec<u64> = stat
             .lines()
@@ -87,13 +128,10 @@ impl Sampler {
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         };
         let own = self.read("self/stat")?;
-        // The name, in brackets, may hold anything; utime and stime are the 12th and 13th after it.
-        let own = own.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let own = own.split_whitespace().skip(11).take(2);
         Ok(Ticks {
             all: fields.iter().sum(),
             idle: idle + iowait,
-            own: own.filter_map(|field| field.parse::<u64>().ok()).sum(),
+            own: own_ticks(&own),
         })
     }
 
@@ -102,6 +140,14 @@ impl Sampler {
         std::fs::read_to_string(&path)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     }
+}
+
+/// Processor time in the `stat` of a process, in ticks.
+fn own_ticks(stat: &str) -> u64 {
+    // The name, in brackets, may hold anything; utime and stime are the 12th and 13th after it.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let times = rest.split_whitespace().skip(11).take(2);
+    times.filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
 /// The number behind a word at the start of a line; 0 when it is not there.
@@ -142,7 +188,7 @@ mod tests {
         let mut sampler = Sampler::new(dir.path()).unwrap();
         // Of 100 ticks 40 idle, 10 waiting for disks, 5 + 5 the agent's: 40 busy.
         write(dir.path(), "120 0 120 840 10 5 5 0 9 9", "15 15");
-        let report = sampler.report().unwrap();
+        let report = sampler.report(&[]).unwrap();
         assert!((report.cpu_percent - 40.0).abs() < 1e-9, "{report:?}");
         assert_eq!(
             (report.memory_total, report.memory_available),
@@ -152,14 +198,41 @@ mod tests {
         assert_eq!((report.run_queue, report.sockets), (2, 42));
         assert!((report.load1 - 1.25).abs() < 1e-9 && (report.uptime - 77.5).abs() < 1e-9);
         // No tick later the figure is the same; then all is idle.
-        assert!((sampler.report().unwrap().cpu_percent - 40.0).abs() < 1e-9);
+        assert!((sampler.report(&[]).unwrap().cpu_percent - 40.0).abs() < 1e-9);
         write(dir.path(), "120 0 120 940 10 5 5 0 9 9", "15 15");
-        assert!(sampler.report().unwrap().cpu_percent.abs() < 1e-9);
+        assert!(sampler.report(&[]).unwrap().cpu_percent.abs() < 1e-9);
     }
 
     #[test]
     fn the_real_proc_is_understood() {
-        let report = Sampler::new(Path::new("/proc")).unwrap().report().unwrap();
+        let me = [("me".to_owned(), std::process::id())];
+        let report = Sampler::new(Path::new("/proc")).unwrap().report(&me);
+        let report = report.unwrap();
         assert!(report.memory_total > 0 && report.uptime > 0.0, "{report:?}");
+        assert!(report.processes[0].memory > 0, "{report:?}");
+    }
+
+    #[test]
+    fn processes_have_their_share_of_one_processor() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |ticks: &str| {
+            std::fs::create_dir_all(dir.path().join("9")).unwrap();
+            let stat = format!("9 (x) S 1 2 3 4 5 6 7 8 9 10 {ticks} 0 0");
+            std::fs::write(dir.path().join("9/stat"), stat).unwrap();
+            std::fs::write(dir.path().join("9/status"), "VmRSS:\t 5 kB\n").unwrap();
+        };
+        // Of two processors.
+        write(dir.path(), "0 0 0 0 0 0 0 0\ncpu0 1\ncpu1 1", "0 0");
+        of("5 5");
+        let mut sampler = Sampler::new(dir.path()).unwrap();
+        let asked = [("web".to_owned(), 9), ("gone".to_owned(), 8)];
+        let first = sampler.report(&asked).unwrap().processes;
+        assert_eq!((first.len(), first[0].memory), (1, 5120));
+        assert!(first[0].cpu_percent.abs() < 1e-9);
+        write(dir.path(), "100 0 0 100 0 0 0 0\ncpu0 1\ncpu1 1", "0 0");
+        of("30 15");
+        let second = sampler.report(&asked).unwrap().processes;
+        assert!((second[0].cpu_percent - 35.0).abs() < 1e-9, "{second:?}");
+        assert_eq!((second[0].pid, second[0].name.as_str()), (9, "web"));
     }
 }

@@ -205,3 +205,40 @@ async fn a_front_end_that_comes_again_takes_its_place() {
     let _now: AgentClient = client(&agent, &identity, "node-1").await.unwrap();
     assert!(!matches!(deadline(before.read()).await, Ok(Some(_))));
 }
+
+#[tokio::test]
+async fn a_welcome_front_end_that_sends_nonsense_harms_its_own_link_alone() {
+    let ca = authority();
+    let agent = Agent::start(&ca, Limits::default()).await;
+    let (mut reader, mut writer) = client(&agent, &ca.issue("fep-2"), "node-1")
+        .await
+        .unwrap()
+        .split();
+    let hello = ToAgent::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        node: "node-1".to_owned(),
+        program_version: String::new(),
+    };
+    let hello = frame::encode(&hello, 4096).unwrap();
+    let too_large = u32::try_from(frame::FRAME_MAX + 1).unwrap().to_be_bytes();
+    let garbage = [&8_u32.to_be_bytes()[..], b"not json"].concat();
+    for (id, nonsense) in [(1, too_large.to_vec()), (2, garbage)] {
+        let mut tls = common::tls(&agent, &ca, &ca.issue_pem("fep-1")).await;
+        tls.write_all(&hello).await.unwrap();
+        let welcome = deadline(frame::read::<FromAgent>(&mut tls, 4096)).await;
+        assert!(matches!(welcome, Ok(Some(FromAgent::Welcome { .. }))));
+        tls.write_all(&nonsense).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = deadline(tls.read_to_end(&mut rest)).await;
+        assert!(rest.is_empty());
+        let list = Vec::new();
+        writer
+            .write(&ToAgent::Connections { id, list })
+            .await
+            .unwrap();
+        let answer = deadline(reader.read()).await.unwrap();
+        let live = Vec::new();
+        assert_eq!(answer, Some(FromAgent::Live { id, live }));
+    }
+}
