@@ -51,8 +51,7 @@ struct Agent {
 
 impl Agent {
     fn start(dir: &TempDir, spec: &Spec) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
@@ -77,7 +76,9 @@ impl Agent {
                 return status;
             }
             assert!(Instant::now() < end, "{status:?}");
-            std::thread::sleep(Duration::from_millis(5));
+            // It runs in here alone.
+            let pause = async { tokio::time::sleep(Duration::from_millis(5)).await };
+            self.runtime.block_on(pause);
         }
     }
 
@@ -315,7 +316,6 @@ fn what_is_not_configured_is_refused_and_what_runs_stays_configured() {
     agent.want(true);
     agent.wait_for(ProcessState::Ready);
     let none = BTreeMap::new();
-    let _in = agent.runtime.enter();
     assert!(agent.processes.define(&none).is_err());
     assert_eq!(agent.processes.list().len(), 1);
     agent.want(false);
