@@ -76,7 +76,10 @@ class Link:
 
     def request(self, kind, **fields):
         self._id += 1
-        answer = self.ask({"type": kind, "id": self._id, **fields})
+        self.say({"type": kind, "id": self._id, **fields})
+        answer = self.hear()
+        while answer["type"] == "process_changed":
+            answer = self.hear()
         equal(answer.get("id"), self._id, "id of the answer")
         return answer
 
