@@ -24,7 +24,7 @@ use fep_client::{DeviceName, NodeAddr};
 pub use check::{Check, Http, Kind, Pattern, Statuses};
 pub use daemon::{Agents, Daemon};
 pub use node::{Group, Node};
-pub use process::{Process, Ready, Run};
+pub use process::Process;
 pub use service::{Member, Service};
 
 /// A configuration that has been checked.

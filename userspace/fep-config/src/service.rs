@@ -179,7 +179,7 @@ fn read(
     }
     let process = section
         .section("process")
-        .and_then(|process| Process::read(process, port, nodes, &members));
+        .and_then(|process| Process::read(process, nodes, &members));
     if process.is_some() && !agents {
         section.wrong("process", "needs agents, but the file has no [agents]");
     }

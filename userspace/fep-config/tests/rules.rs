@@ -246,7 +246,7 @@ fn every_rule_of_a_service() {
             "f:10:17: service[0].drain_timeout: is not between 0s and 1day",
         ),
         (
-            "process = { name = \"p\", command = [\"/bin/p\"] }",
+            "process = { name = \"p\" }",
             "f:10:11: service[0].process: needs agents",
         ),
         (
@@ -331,51 +331,18 @@ fn every_rule_of_a_process() {
     const AGENTS: &str = "[agents]\nca = \"/a\"\nkey = \"/b\"\ncertificate = \"/c\"\n\
         [[service]]\nkey = \"tcp/10.0.0.1:80\"\n[service.process]\n";
     for (lines, wanted) in [
+        ("", "f:7:1: service[0].process.name: is missing"),
         (
-            "command = [\"/p\"]",
-            "f:7:1: service[0].process.name: is missing",
+            "name = \"p\"\ncandidates = [\"x\"]",
+            "f:9:15: service[0].process.candidates: there is no node \"x\"",
         ),
         (
-            "name = \"p\"",
-            "f:7:1: service[0].process.command: is missing",
+            "name = \"p\"\nstart_timeout = \"0s\"",
+            "f:9:17: service[0].process.start_timeout: is not between",
         ),
         (
-            "name = \"p\"\ncommand = []",
-            "f:9:11: service[0].process.command: does not begin",
-        ),
-        (
-            "name = \"p\"\nunit = \"p\"",
-            "f:9:8: service[0].process.unit: is not the name of a unit",
-        ),
-        (
-            "name = \"p\"\nunit = \"p.service\"\ncommand = [\"/p\"]",
-            "f:9:8: service[0].process.unit: and command exclude",
-        ),
-        (
-            "name = \"p\"\ncommand = [\"/p\"]\nenv = [\"A\"]",
-            "f:10:8: service[0].process.env: \"A\" is not NAME=VALUE",
-        ),
-        (
-            "name = \"p\"\ncommand = [\"/p\"]\nenv = [\"A=1\", \"A=2\"]",
-            "f:10:15: service[0].process.env: A is there twice",
-        ),
-        (
-            "name = \"p\"\ncommand = [\"/p\"]\nstop_signal = \"KILL\"",
-            "f:10:15: service[0].process.stop_signal: is not one of",
-        ),
-        (
-            "name = \"p\"\ncommand = [\"/p\"]\nready = \"no\"",
-            "f:10:9: service[0].process.ready: is not one of",
-        ),
-        (
-            "name = \"p\"\ncommand = [\"/p\"]\nready = \"command\"",
-            "f:7:1: service[0].process.ready_command: is missing",
-        ),
-        (
-            "name = \"p\"
-command = [\"/p\"]
-candidates = [\"x\"]",
-            "f:10:15: service[0].process.candidates: there is no node \"x\"",
+            "name = \"p\"\ncommand = [\"/p\"]",
+            "f:9:1: service[0].process.command: is not known here",
         ),
     ] {
         assert_one(&problems(&format!("{AGENTS}{lines}")), wanted);

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fep_config::Config;
-use fep_protocol::{Error, FromAgent, Identity, Report, ToAgent, FEATURE_CONNECTIONS};
+use fep_protocol::{Error, FromAgent, Identity, ProcessStatus, Report, ToAgent};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -80,6 +80,13 @@ struct Link {
     /// Why there is none, as it was logged last.
     why: Option<String>,
     report: Option<Report>,
+    processes: BTreeMap<String, ProcessStatus>,
+}
+
+impl Link {
+    fn has(&mut self, process: &ProcessStatus) {
+        self.processes.insert(process.key.clone(), process.clone());
+    }
 }
 
 impl Drop for Link {
@@ -143,6 +150,7 @@ impl Agents {
                 features: Vec::new(),
                 why: None,
                 report: None,
+                processes: BTreeMap::new(),
             };
             self.links.insert(node.address, link);
         }
@@ -184,18 +192,37 @@ impl Agents {
                 link.features.clear();
                 link.why = Some(why.clone());
                 link.report = None;
+                link.processes.clear();
                 self.alive.set(node, false);
             }
             Said::Message(FromAgent::Report { report, .. }) => link.report = Some(report.clone()),
+            Said::Message(FromAgent::ProcessChanged { process }) => link.has(process),
+            Said::Message(FromAgent::Processes { list, .. }) => {
+                for process in list {
+                    link.has(process);
+                }
+            }
             Said::Message(_) => {}
         }
         true
     }
 
-    /// Whether a node's agent can say which connections are live.
-    pub(crate) fn knows_connections(&self, node: IpAddr) -> bool {
+    /// Whether a node's agent has a link.
+    pub(crate) fn has_link(&self, node: IpAddr) -> bool {
+        self.alive.has(node)
+    }
+
+    /// Whether a node's agent can do something.
+    pub(crate) fn can(&self, node: IpAddr, feature: &str) -> bool {
         let link = self.links.get(&node);
-        link.is_some_and(|link| link.features.iter().any(|name| name == FEATURE_CONNECTIONS))
+        link.is_some_and(|link| link.features.iter().any(|name| name == feature))
+    }
+
+    /// Why a process of a node is as it is; empty where there is nothing to say.
+    pub(crate) fn process_why(&self, node: IpAddr, process: &str) -> String {
+        let link = self.links.get(&node);
+        let status = link.and_then(|link| link.processes.get(process));
+        status.map(|status| status.why.clone()).unwrap_or_default()
     }
 
     /// Orders something of a node's agent. Returns whether it was passed on.

@@ -5,6 +5,10 @@
 //! It never takes the filter's tables away: however it ends, traffic goes on with what the filter
 //! has.
 
+mod edit;
+mod links;
+mod operator;
+mod view;
 mod work;
 
 use std::path::Path;

@@ -199,6 +199,28 @@ impl Engine {
         member.map_or(Method::NAT, |member| member.method)
     }
 
+    /// The process of a service.
+    pub fn process(&self, service: ServiceKey) -> Option<&str> {
+        let mut services = self.config.services.iter();
+        let service = services.find(|other| other.key == service)?;
+        service
+            .process
+            .as_ref()
+            .map(|process| process.name.as_str())
+    }
+
+    /// The service of a process.
+    pub fn service_of(&self, process: &str) -> Option<ServiceKey> {
+        let mut services = self.config.services.iter();
+        let is = |service: &&fep_config::Service| {
+            service
+                .process
+                .as_ref()
+                .is_some_and(|own| own.name == process)
+        };
+        services.find(is).map(|service| service.key)
+    }
+
     /// The name of a node.
     pub fn name(&self, address: IpAddr) -> Option<&str> {
         let mut nodes = self.config.nodes.iter();

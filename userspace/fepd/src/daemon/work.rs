@@ -3,25 +3,23 @@
 //! The loop.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_client::{diff, Client, Error, NodeAddr, Outcome, ServiceKey};
+use fep_client::{diff, Client, Error, Outcome};
 use fep_config::Config;
-use fep_control::load::Permille;
-use fep_control::plane::{Action, Event, Notice, Saved};
-use fep_protocol::{FromAgent, ToAgent};
+use fep_control::plane::{Action, Notice, Saved};
+use fep_operator::{Call, Listener};
 use nix::time::{clock_gettime, ClockId};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{signal, Signal, SignalKind};
-use tokio::sync::Semaphore;
+use tokio::sync::{mpsc, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use crate::agents::{Agents, Questions, Said};
+use crate::agents::{Agents, Questions};
 use crate::checks::{self, Means};
 use crate::engine::{CheckResult, Engine, Place};
 use crate::state::StateFile;
@@ -31,6 +29,9 @@ use super::Failure;
 
 /// So many checks are under way at once; others wait for one to end.
 const CHECKS_MAX: usize = 512;
+
+/// So many requests of administrators wait.
+const CALLS_MAX: usize = 64;
 
 /// How often decisions are made. What a check has found waits for so long at most.
 const STEP: Duration = Duration::from_millis(100);
@@ -43,20 +44,29 @@ const TEND: Duration = Duration::from_secs(1);
 
 /// A daemon at work.
 pub(super) struct Daemon {
-    file: PathBuf,
+    pub(super) file: PathBuf,
     watch: Watch,
-    engine: Engine,
-    client: Client,
+    pub(super) engine: Engine,
+    pub(super) client: Client,
     state: StateFile,
     checks: JoinSet<(Place, CheckResult)>,
     free: Arc<Semaphore>,
     means: Means,
-    agents: Agents,
-    questions: Questions,
+    pub(super) agents: Agents,
+    pub(super) questions: Questions,
     /// What the filter was made to hold last.
     held: Option<fep_client::Config>,
     /// The last commit did not succeed, for this reason.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
+    /// The state file was not written last time, for this reason.
+    pub(super) state_trouble: Option<String>,
+    /// When it began.
+    pub(super) began: Duration,
+    /// When the file was read again last, and what was wrong with it.
+    pub(super) reloaded: Option<(Duration, Option<String>)>,
+    calls: mpsc::Receiver<Call>,
+    /// The number of the last order to an agent.
+    pub(super) orders: u64,
     watchdog: Option<Duration>,
     next: Next,
 }
@@ -79,7 +89,7 @@ struct Signals {
 
 /// The time since the machine was started: it goes on while the daemon does not run, and nobody sets
 /// it.
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
@@ -97,6 +107,7 @@ impl Daemon {
         saved: Saved,
     ) -> Result<Self, Failure> {
         let agents = Agents::new(&config)?;
+        let socket = config.daemon.socket.clone();
         let held = client.snapshot()?.config();
         let engine = Engine::new(config, &held, saved, now(), &mut random);
         let mut micros = 0;
@@ -117,6 +128,11 @@ impl Daemon {
             questions: Questions::default(),
             held: None,
             trouble: None,
+            state_trouble: None,
+            began: now(),
+            reloaded: None,
+            calls: listen(&socket)?,
+            orders: 0,
             watchdog: watchdog.then(|| Duration::from_micros(micros) / 3),
             next: Next::default(),
         })
@@ -147,9 +163,11 @@ impl Daemon {
                 biased;
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hangup.recv() => self.reload(),
+                // What is wrong was logged.
+                _ = signals.hangup.recv() => drop(self.reload()),
                 Some(done) = self.checks.join_next() => self.checked(done),
                 (node, said) = self.agents.next() => self.heard(node, said),
+                Some(call) = self.calls.recv() => self.asked(call),
                 () = sleep(wait) => {}
             }
         }
@@ -184,7 +202,8 @@ impl Daemon {
             self.next.tend = time + TEND;
             if self.watch.changed() {
                 info!("{} has changed", self.file.display());
-                self.reload();
+                // What is wrong was logged.
+                drop(self.reload());
             }
         }
         if tend || time >= self.next.step {
@@ -229,7 +248,7 @@ impl Daemon {
 
     /// Decides; writes down what another life has to know; then changes the filter; then does the rest.
     /// `whole`: whatever was decided, the filter is compared with what it should hold.
-    fn step(&mut self, whole: bool) {
+    pub(super) fn step(&mut self, whole: bool) {
         let time = now();
         let actions = self.engine.step(time);
         for (service, node) in self.engine.alarms(time) {
@@ -284,67 +303,8 @@ impl Daemon {
         match action {
             Action::Tell(notice) => self.tell(notice),
             Action::EndDead { service, node } => self.end_dead(service, node),
-            // No agent of this version starts anything.
-            Action::Start { .. } | Action::Stop { .. } => {}
-        }
-    }
-
-    /// Asks the node's agent which of its routes are dead.
-    fn end_dead(&mut self, service: ServiceKey, node: NodeAddr) {
-        if !self.agents.knows_connections(node.address) {
-            return;
-        }
-        let method = self.engine.method((service, node));
-        match self
-            .questions
-            .about(&mut self.client, service, node, method)
-        {
-            Ok(messages) => {
-                for message in messages {
-                    if let ToAgent::Connections { id, .. } = message {
-                        if !self.agents.order(node.address, message) {
-                            self.questions.failed(node.address, id);
-                        }
-                    }
-                }
-            }
-            Err(error) => warn!(%service, %node, "its routes: {error}"),
-        }
-    }
-
-    /// A link to an agent said something.
-    fn heard(&mut self, node: IpAddr, said: Said) {
-        if !self.agents.note(node, &said) {
-            return; // a reload took it away meanwhile
-        }
-        let time = now();
-        let plane = self.engine.plane_mut();
-        match said {
-            Said::Up { .. } => plane.event(Event::Heard(node), time),
-            Said::Down { .. } => {
-                plane.event(Event::Lost(node), time);
-                self.questions.lost(node);
-            }
-            Said::Message(FromAgent::Report { report, .. }) => {
-                plane.event(Event::Load(node, permille(report.cpu_percent)), time);
-            }
-            Said::Message(FromAgent::Live { id, live }) => {
-                plane.event(Event::Heard(node), time);
-                let ended = self.questions.answered(&mut self.client, node, id, &live);
-                match ended {
-                    Ok(ended) if ended.deleted > 0 => {
-                        info!(%node, routes = ended.deleted, "had no connection any more and are ended");
-                    }
-                    Ok(_) => {}
-                    Err(error) => warn!(%node, "its dead routes: {error}"),
-                }
-            }
-            Said::Message(FromAgent::Failed { id, why }) => {
-                plane.event(Event::Heard(node), time);
-                self.questions.failed(node, id);
-                warn!(%node, "its agent: {why}");
-            }
-            Said::Message(_) => plane.event(Event::Heard(node), time),
+            Action::Start { service, node, .. } => self.order(service, node, true),
+            Action::Stop { service, node } => self.order(service, node, false),
         }
     }
 
@@ -373,36 +333,48 @@ impl Daemon {
     /// Writes down what another life needs. Returns whether it is written.
     fn keep(&mut self) -> bool {
         let kept = self.state.keep(&self.engine.plane().saved());
-        if let Err(error) = &kept {
+        let trouble = kept.err().map(|error| error.to_string());
+        if let Some(error) = trouble
+            .as_ref()
+            .filter(|now| self.state_trouble.as_ref() != Some(now))
+        {
             error!("the state is not kept: {error}");
         }
-        kept.is_ok()
+        self.state_trouble = trouble;
+        self.state_trouble.is_none()
     }
 
-    fn reload(&mut self) {
+    /// Reads the file again.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, a line for each mistake; what was in force stays.
+    pub(super) fn reload(&mut self) -> Result<(), String> {
         let reloading = [
             NotifyState::Reloading,
             NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Ready),
         ];
         notify(&reloading);
-        match self.read_again() {
-            Ok(()) => info!("{} is in force", self.file.display()),
-            Err(error) => {
-                for line in error.to_string().lines() {
+        // What is seen is what is read now.
+        self.watch.changed();
+        let done = self.read_again().map_err(|error| error.to_string());
+        let file = self.file.display();
+        match &done {
+            Ok(()) => info!("{file} is in force"),
+            Err(text) => {
+                for line in text.lines() {
                     error!("{line}");
                 }
-                error!(
-                    "{} is refused; what was in force stays",
-                    self.file.display()
-                );
+                error!("{file} is refused; what was in force stays");
             }
         }
+        self.reloaded = Some((now(), done.clone().err()));
         notify(&[NotifyState::Ready]);
+        done
     }
 
-    /// Takes the file, if the filter would take it, too.
-    fn read_again(&mut self) -> Result<(), Failure> {
-        let config = Config::load(&self.file)?;
+    /// Whether a configuration could be in force.
+    pub(super) fn try_config(&mut self, config: &Config) -> Result<(), Failure> {
         let old = self.engine.config();
         if (&config.daemon, &config.agents) != (&old.daemon, &old.agents) {
             return Err(io::Error::other(format!(
@@ -412,6 +384,13 @@ impl Daemon {
             .into());
         }
         self.client.apply(&config.filter(), true)?;
+        Ok(())
+    }
+
+    /// Takes the file, if the filter would take it, too.
+    fn read_again(&mut self) -> Result<(), Failure> {
+        let config = Config::load(&self.file)?;
+        self.try_config(&config)?;
         self.engine.reload(config, now(), &mut random);
         // Files that it names may be others, too.
         self.means.tls = Arc::default();
@@ -420,16 +399,13 @@ impl Daemon {
     }
 }
 
-/// A share in percent, as an agent says it, in thousandths.
-fn permille(percent: f64) -> Permille {
-    // Not a number is 0, and so is what is below it.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it is within the bounds"
-    )]
-    let permille = (percent * 10.0).round().clamp(0.0, 1000.0) as Permille;
-    permille
+/// Listens for administrators.
+fn listen(socket: &Path) -> io::Result<mpsc::Receiver<Call>> {
+    let listener = Listener::bind(socket)?;
+    let (sender, calls) = mpsc::channel(CALLS_MAX);
+    let program = concat!("fepd ", env!("CARGO_PKG_VERSION"));
+    tokio::spawn(fep_operator::serve(listener, program, sender));
+    Ok(calls)
 }
 
 fn committed(outcome: &Outcome) {

@@ -3,7 +3,6 @@
 //! The rules of the control plane that a configuration stands for.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use fep_client::{Backend, Method, NodeAddr, Priority, Weight};
 use fep_config::{Config, Process, Service};
@@ -69,7 +68,7 @@ fn of_process(config: &Config, service: &Service, process: &Process) -> ProcessR
             idle_for: process.stop_after,
             ready_within: process.start_timeout,
             drain_within: service.drain_timeout,
-            stop_within: process.grace + Duration::from_secs(5),
+            stop_within: process.stop_timeout,
             ..defaults
         },
         candidates,
