@@ -2,7 +2,7 @@
 """fepd with the agents of the nodes: load moves clients to other nodes and back, routes without a connection end, and an
 agent that is gone is not a node that is gone."""
 
-from checks import WEB, Client, failed_first, main
+from checks import WEB, Client, by_node, failed_first, main
 from cluster import CLIENT
 from fepd import LOAD, LONG, Daemon, state, until, weights
 
@@ -33,6 +33,20 @@ timeout = "5s"
 """
 
 
+NGINX = "/usr/local/share/fep-demo/nginx.conf"
+
+
+def with_process(cluster):
+    """The third node is none of the service's, but may be given its process."""
+    text = config(cluster).replace(f'[[service.node]]\nname = "{cluster.nodes[2].name}"\nweight = {WEIGHT}\n', "")
+    return text + """[service.process]
+name = "web"
+candidates = ["be3"]
+start_after = "2s"
+stop_after = "3s"
+"""
+
+
 def start_agents(cluster):
     """A private authority on the front-end, a certificate for each node, and bepd with it."""
     fe = cluster.fe
@@ -45,7 +59,13 @@ def start_agents(cluster):
             node.run(["sh", "-c", f"umask 077; cat >/etc/fep/{name}"], input=text.encode(), check=True)
         text = (f'node = "{node.name}"\nlisten = "{cluster.address(node)}:7600"\nfront_ends = ["fe"]\n'
                 f'authority = "ca.pem"\ncertificate = "{node.name}.pem"\nkey = "{node.name}.key"\n')
-        node.run(["sh", "-c", "cat >/etc/fep/bepd.toml"], input=text.encode(), check=True)
+        text += f'''state = "/var/lib/bepd/state"
+[process.web]
+command = "/usr/sbin/nginx"
+args = ["-c", "{NGINX}", "-g", "daemon off;"]
+ready = {{ tcp = "127.0.0.1:80" }}
+'''
+        node.run(["sh", "-c", "mkdir -p /var/lib/bepd && cat >/etc/fep/bepd.toml"], input=text.encode(), check=True)
         node.spawn(["sh", "-c", "exec bepd --config /etc/fep/bepd.toml 2>/run/bepd.log"])
 
 
@@ -108,12 +128,43 @@ def agent_gone(cluster, daemon, client, check):
     check("the agent is back when it goes on", took is not None, f"after {took} s")
 
 
+def process(cluster, daemon, client, check):
+    """A server process that comes and goes with the load (F10)."""
+    spare = cluster.nodes[2]
+    until(lambda: weights(cluster)[:2] == [WEIGHT] * 2)
+    daemon.write(with_process(cluster))
+    took = until(lambda: len(cluster.service(WEB)["backends"]) == 2)
+    check("the third node leaves the service", took is not None, cluster.fepctl("dump").output)
+    spare.run("nginx -c " + NGINX + " -s stop; until ! pgrep -x nginx; do sleep 0.2; done", timeout=60)
+    busy = cluster.nodes[:2]
+    for node in busy:
+        node.spawn(["sh", "-c", "echo $$ >/run/hog; while :; do :; done"])
+    took = until(lambda: len(cluster.service(WEB)["backends"]) == 3)
+    check("all are busy: the process is started on the spare node, and it is added", took is not None
+          and spare.run("pgrep -x nginx").status == 0, f"after {took} s: {daemon.log()[-300:]}")
+    log = daemon.log()
+    check("in that order: ready, then in the table", 0 < log.find("process web is Ready")
+          < log.rfind(f"backend add {WEB} {cluster.address(spare)}"), log[-600:])
+    answers = client("fetch", ports=list(range(33001, 33061)), **LOAD)
+    check("it gets clients", by_node(answers)[2] > 0, by_node(answers))
+    client("forget")
+    for node in busy:
+        node.run("kill $(cat /run/hog)", check=True)
+    # Clients that are gone without a word keep their routes until the agent says that they are dead.
+    took = until(lambda: len(cluster.service(WEB)["backends"]) == 2, 2 * LONG)
+    check("all are idle: it is taken away when it has no routes", took is not None, f"after {took} s")
+    took = until(lambda: spare.run("pgrep -x nginx").status != 0)
+    check("and then it is stopped", took is not None, f"after {took} s")
+    check("process list says so", cluster.fepctl("process list").status == 0, cluster.fepctl("process list").output)
+
+
 def body(cluster, check):
     client, daemon = Client(cluster), Daemon(cluster)
     connects(cluster, daemon, check)
     load(cluster, check)
     dead_routes(cluster, daemon, client, check)
     agent_gone(cluster, daemon, client, check)
+    process(cluster, daemon, client, check)
     daemon.signal("TERM")
     check("the daemon ends well", daemon.ended() == 0)
 

@@ -194,10 +194,65 @@ def reloads(cluster, daemon, client, check):
     check("reloads: no request was lost", not failed_first(answers), failed_first(answers)[:3])
 
 
+def maintenance(cluster, daemon, client, check):
+    node = cluster.nodes[0]
+    kept = list(range(26001, 26013))
+    first = client("open", ports=kept, **LOAD)
+    begun = cluster.fepctl(f"node maintenance on {node.name}", check=False)
+    check("maintenance: begins", begun.status == 0, begun.output)
+    answers = client("fetch", ports=list(range(26101, 26131)))
+    check("maintenance: no new client", by_node(answers)[0] == 0 and not failed_first(answers), by_node(answers))
+    daemon.signal("KILL")
+    daemon.ended()
+    daemon.start()
+    again = client("again", **LOAD)
+    same = [a[1] for a in first] == [a[1] for a in again]
+    seen = cluster.json(f"node show {node.name}")["node"]
+    check("maintenance: outlives the daemon, and breaks no connection", same and not failed_first(again)
+          and seen["maintenance"]["state"] == "draining" and seen["maintenance"]["routes"] > 0, seen)
+    client("forget")
+    again = cluster.fepctl(f"node maintenance on {node.name}", check=False)
+    check("maintenance: a second one is refused", again.status == 5 and "already" in again.output,
+          (again.status, again.output))
+    # Its routes end by their clients, and some by their own time.
+    cluster.fepctl(f"route flush --backend {cluster.address(node)}")
+    took = until(lambda: cluster.json(f"node show {node.name}")["node"]["maintenance"]["state"] == "done")
+    check("maintenance: done when it has no routes", took is not None, f"after {took} s")
+    ended = cluster.fepctl(f"node maintenance off {node.name}", check=False)
+    took = until(lambda: weights(cluster)[0] == 2)
+    check("maintenance: ends", ended.status == 0 and took is not None, (ended.output, weights(cluster)))
+
+
+def operates(cluster, daemon, client, check):
+    names = [node["name"] for node in cluster.json("node list")["nodes"] if node["state"] == "up"]
+    check("node list", names == ["be1", "be2", "be3"], cluster.fepctl("node list").output)
+    check("service list shows checks and shares", "be1" in cluster.fepctl(f"service list {WEB}").output,
+          cluster.fepctl(f"service list {WEB}").output)
+    check("daemon status", "fepd" in cluster.fepctl("daemon status").output, cluster.fepctl("daemon status").output)
+    before = generation(cluster)
+    done = cluster.fepctl(f"service weight {WEB} be3 2", check=False)
+    took = until(lambda: weights(cluster) == [2, 1, 2])
+    check("service weight: one commit, and the file has it", done.status == 0 and took is not None
+          and generation(cluster) == before + 1 and "weight = 2" in cluster.fe.run(f"cat {CONFIG}").output,
+          (done.output, weights(cluster), generation(cluster) - before))
+    for order in ("node add spare 10.0.0.99", f"service assign {WEB} spare --weight 0", f"service unassign {WEB} spare",
+                  "node del spare"):
+        done = cluster.fepctl(order, check=False)
+        check(order, done.status == 0, done.output)
+    check("the table is as it was", weights(cluster) == [2, 1, 2] and "10.0.0.99" not in cluster.fepctl("dump").output)
+    for order, text in (("node del be1", "be1"), ("node show be9", "be9"), (f"service weight {WEB} be9 1", "be9"),
+                        ("node add be1 10.0.0.98", "be1")):
+        refused = cluster.fepctl(order, check=False)
+        check(f"{order}: refused", refused.status not in (0, 8) and text in refused.output,
+              (refused.status, refused.output))
+
+
 def ends(cluster, daemon, client, check):
     before = cluster.fepctl("dump").output
     daemon.signal("TERM")
     check("SIGTERM: ends well", daemon.ended() == 0)
+    nobody = cluster.fepctl("node list", check=False)
+    check("without fepd fepctl says so", nobody.status == 8 and "fepd" in nobody.output, nobody.output)
     answers = client("fetch", ports=list(range(25001, 25031)))
     check("SIGTERM: the filter goes on", cluster.fepctl("dump").output == before and not failed_first(answers),
           by_node(answers))
@@ -210,6 +265,8 @@ def body(cluster, check):
     server_stops(cluster, client, check)
     killed(cluster, daemon, client, check)
     reloads(cluster, daemon, client, check)
+    maintenance(cluster, daemon, client, check)
+    operates(cluster, daemon, client, check)
     ends(cluster, daemon, client, check)
 
 
