@@ -212,7 +212,7 @@ def maintenance(cluster, daemon, client, check):
           and seen["maintenance"]["state"] == "draining" and seen["maintenance"]["routes"] > 0, seen)
     client("forget")
     again = cluster.fepctl(f"node maintenance on {node.name}", check=False)
-    check("maintenance: a second one is refused", again.status == 5 and "already" in again.output,
+    check("maintenance: a second one is refused", again.status == 4 and "already" in again.output,
           (again.status, again.output))
     # Its routes end by their clients, and some by their own time.
     cluster.fepctl(f"route flush --backend {cluster.address(node)}")
