@@ -24,6 +24,8 @@ mod index;
 mod node;
 mod plan;
 mod route;
+#[cfg(fep_selftest)]
+mod selftest;
 mod snapshot;
 mod state;
 mod syns;
@@ -65,7 +67,24 @@ struct Fep {
 }
 
 /// Waits for RCU callbacks when it is dropped: their code is this module's.
-struct Barrier;
+struct Barrier {
+    /// What the self-test build adds. Goes after the callbacks, and before the module's code.
+    #[cfg(fep_selftest)]
+    _selftest: selftest::Registered,
+}
+
+impl Barrier {
+    #[cfg(not(fep_selftest))]
+    fn create(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(fep_selftest)]
+    fn create(module: &'static ThisModule) -> Result<Self> {
+        let _selftest = selftest::Registered::create(module)?;
+        Ok(Self { _selftest })
+    }
+}
 
 impl Drop for Barrier {
     fn drop(&mut self) {
@@ -80,7 +99,7 @@ impl kernel::InPlaceModule for Fep {
             // A namespace's data must be there before anybody asks for them, so the order of
             // initialisation is the reverse of that of dropping.
             slabs: route::Slabs::create()?,
-            barrier: Barrier,
+            barrier: Barrier::create(module)?,
             namespaces <- PernetRegistration::register(),
             events <- DeviceNotifier::register(),
             device <- ControlDevice::register(c"fep", DEVICE_MODE, module),

@@ -45,6 +45,6 @@ eval bindgen "$header" \
 	--allowlist-type "'($structs)'" --allowlist-function "'($functions)'" \
 	--allowlist-var "'($variables)'" \
 	--raw-line "'use kernel::{bindings::*, ffi}; use pin_init::MaybeZeroable;'" \
-	-o "$output.tmp" -- $flags -DMODULE -w
+	-o "$output.tmp" -- $flags -DMODULE ${FEP_SELFTEST:+-DFEP_SELFTEST} -w
 sed -i 's/pub const FEP_CONST_/pub const /; s/pub static FEP_CONST_/pub static /' "$output.tmp"
 mv "$output.tmp" "$output"

@@ -19,3 +19,12 @@
 #include "skbuff.c"
 #include "slab.c"
 #include "workqueue.c"
+
+/* The self-test build alone: FEP_SELFTEST=1. */
+#ifdef FEP_SELFTEST
+#include "selftest_fault.c"
+#include "selftest_fault_lock.c"
+#include "selftest_fault_state.c"
+#include "selftest_shape.c"
+#include "selftest_skb.c"
+#endif

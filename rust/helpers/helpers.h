@@ -116,4 +116,34 @@ bool fep_helper_queue_work(struct work_struct *work);
 void fep_helper_init_delayed_work(struct delayed_work *work, work_func_t func);
 bool fep_helper_queue_delayed_work(struct delayed_work *work, unsigned long delay);
 
+#ifdef FEP_SELFTEST
+/* selftest_skb.c */
+int fep_helper_selftest_alive(void);
+struct sk_buff *fep_helper_selftest_skb(struct net *net, const u8 *data, unsigned int len,
+					unsigned int linear, unsigned int headroom, bool tracked);
+
+/* selftest_shape.c */
+unsigned long fep_helper_selftest_enter(void);
+void fep_helper_selftest_leave(void);
+void fep_helper_selftest_gso(struct sk_buff *skb, unsigned int size);
+void fep_helper_selftest_partial(struct sk_buff *skb, int start, int offset);
+struct sk_buff *fep_helper_selftest_clone(struct sk_buff *skb);
+struct sk_buff *fep_helper_selftest_share(struct sk_buff *skb);
+
+/* selftest_fault.c, selftest_fault_state.c, selftest_fault_lock.c */
+void fep_helper_fault_use_after_free(void);
+void fep_helper_fault_out_of_bounds(void);
+void fep_helper_fault_leak(void);
+int fep_helper_fault_shift(int by);
+void fep_helper_fault_reference(void);
+void fep_helper_fault_list(void);
+void fep_helper_fault_object(void);
+void fep_helper_fault_cache(void);
+void fep_helper_fault_lock_inversion(void);
+void fep_helper_fault_softirq_lock(void);
+void fep_helper_fault_sleep(void);
+bool fep_helper_fault_rcu(void);
+void fep_helper_fault_race(void);
+#endif
+
 #endif

@@ -29,6 +29,8 @@ pub mod rcu;
 mod resize;
 pub mod route;
 pub mod rx;
+#[cfg(fep_selftest)]
+pub mod selftest;
 pub mod skb;
 pub mod slab;
 pub mod table;
