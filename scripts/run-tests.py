@@ -4,6 +4,7 @@
   tests/host/*   executables, on this host, in the toolchain root
   tests/guest/*  executables, each in a guest of its own; a line "# qemu: OPTIONS"
                  among the first 20 gives qemu/run options, "# timeout: SECONDS" its limit (600)
+  tests/selftest/*  as those, with the self-test build of the module (build-module FEP_SELFTEST=1) beside it
   tests/multi/*  executables that boot several guests with qemu/guest.py
 
 An executable prints `ok NAME`, `not ok NAME: why` or `skip NAME: reason` for each
@@ -151,7 +152,9 @@ def one_file(totals, path, kernel, several):
     log = f"{LOGS}/{re.sub('[^A-Za-z0-9._-]+', '-', name).strip('-')}.log"
     command = [path]
     options, limit = header(path)
-    if folder == "guest":
+    if folder in ("guest", "selftest"):
+        if folder == "selftest":
+            options = options + [o for path in glob.glob(f"{TREE}/build/*.selftest/modroot") for o in ("--with", path)]
         command = [f"{TREE}/qemu/run", "--timeout", str(limit), "--log", log[:-4] + ".kernel",
                    "--env", f"FEP_TREE={TREE}", "--env", f"FEP_SEED={os.environ.get('FEP_SEED', '')}",
                    *(["--kernel", kernel] if kernel else []), *options, path]
@@ -202,7 +205,7 @@ def main():
     # A file that boots several guests has the machine for itself.
     with ThreadPoolExecutor(args.jobs) as pool:
         for future in [pool.submit(one_file, totals, path, kernel, several)
-                       for kernel in kernels for path in chosen("guest")]:
+                       for kernel in kernels for path in chosen("selftest") + chosen("guest")]:
             future.result()
     for kernel in kernels:
         for path in chosen("multi"):

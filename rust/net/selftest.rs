@@ -168,7 +168,7 @@ pub const FAULTS: &[(&str, Fault)] = &[
         // SAFETY: As above.
         unsafe { bindings::fep_helper_fault_lock_inversion() }
     }),
-    ("rcu", || {
+    ("suspicious_rcu", || {
         // SAFETY: As above.
         unsafe { bindings::fep_helper_fault_rcu() };
     }),
