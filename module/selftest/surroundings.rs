@@ -35,7 +35,9 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("hook_mode", mode),
     ("hooks", |file, _| Ok(file.surroundings.hooks.lock().len())),
     ("foreign4", foreign4),
-    ("local4", |file, _| Ok(file.net.has_address(NEW) as usize)),
+    ("local4", |file, _| {
+        Ok(usize::from(file.net.has_address(NEW)))
+    }),
     ("route4", |file, _| {
         route(file, &file.surroundings.route4, FAR4)
     }),

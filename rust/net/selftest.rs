@@ -12,10 +12,8 @@ pub fn receive<R>(net: &Net, f: impl FnOnce(&RxContext<'_>) -> R) -> R {
     // SAFETY: An FFI call with no requirements; it is undone below.
     let cpu_offset = unsafe { bindings::fep_helper_selftest_enter() };
     // CAST: An offset in memory.
-    // SAFETY: Bottom halves are off and the RCU read side is locked until it has been dropped.
-    let cx = unsafe { RxContext::new(net, cpu_offset as usize) };
-    let result = f(&cx);
-    drop(cx);
+    // SAFETY: Bottom halves are off and the RCU read side is locked until the call has returned.
+    let result = f(&unsafe { RxContext::new(net, cpu_offset as usize) });
     // SAFETY: Entered above.
     unsafe { bindings::fep_helper_selftest_leave() };
     result

@@ -12,8 +12,8 @@ from fep_selftest import Peer, Selftest, load  # noqa: E402
 from fep_test import Namespace, case, equal, finish, note  # noqa: E402
 
 # In this order: see fep_faults.
-FAULTS_HERE = ("suspicious_rcu", "sleep", "lock_inversion", "shift", "leak", "object", "reference", "cache", "use_after_free",
-          "use_after_free_rust", "out_of_bounds", "race", "list")
+FAULTS_HERE = ("suspicious_rcu", "sleep", "lock_inversion", "shift", "leak", "object", "reference", "cache",
+               "use_after_free", "use_after_free_rust", "out_of_bounds", "race", "list")
 
 
 def main():
