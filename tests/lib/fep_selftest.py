@@ -85,6 +85,8 @@ class Peer:
         self.sockets = {family: self.there.socket(lambda family=family: socket.socket(family, socket.SOCK_DGRAM))
                         for family in (socket.AF_INET, socket.AF_INET6)}
         for family, peer in self.sockets.items():
+            if family == socket.AF_INET6:
+                peer.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             peer.bind(("", PORT))
             peer.settimeout(SLOW)
         self.here = here
