@@ -143,7 +143,8 @@ class Traffic:
     """A client that asks, on a port of its own or on one that has no route yet."""
 
     def __init__(self, lab):
-        self.lab, self.steady = lab, self._socket()
+        self.lab = lab
+        self.steady = self._socket()
 
     def _socket(self):
         found = self.lab.c.socket(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
