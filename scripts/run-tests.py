@@ -4,7 +4,8 @@
   tests/host/*   executables, on this host, in the toolchain root
   tests/guest/*  executables, each in a guest of its own; a line "# qemu: OPTIONS"
                  among the first 20 gives qemu/run options, "# timeout: SECONDS" its limit (600)
-  tests/selftest/*  as those, with the self-test build of the module (build-module FEP_SELFTEST=1) beside it
+  tests/selftest/*  as those, with the self-test build of the module (build-module FEP_SELFTEST=1)
+                 beside it; only when they are named
   tests/multi/*  executables that boot several guests with qemu/guest.py
 
 An executable prints `ok NAME`, `not ok NAME: why` or `skip NAME: reason` for each
@@ -205,7 +206,7 @@ def main():
     # A file that boots several guests has the machine for itself.
     with ThreadPoolExecutor(args.jobs) as pool:
         for future in [pool.submit(one_file, totals, path, kernel, several)
-                       for kernel in kernels for path in chosen("selftest") + chosen("guest")]:
+                       for kernel in kernels for path in (chosen("selftest") if named else []) + chosen("guest")]:
             future.result()
     for kernel in kernels:
         for path in chosen("multi"):
