@@ -271,6 +271,7 @@ def main():
     with case("none of it made a route"):
         equal((wire.fep.routes(), wire.fep.counters()["route_allocated"]), ([], 0), "routes")
     check(len(frames) > 150, f"{len(frames)} frames")
+    wait_for(lambda: no_fragments(wire.fe), "fragments forgotten", 60)
     dropped(wire)
     finish()
 

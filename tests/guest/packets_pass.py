@@ -246,6 +246,7 @@ def main():
     wire.fep.attach("out0", "in0")
     for (counter, name, frame, via), before in zip(packets, unfiltered):
         untouched(wire, counter, name, frame, via, before)
+    wait_for(lambda: no_fragments(wire.fe), "fragments forgotten", 60)
     other_addresses(wire)
     other_protocols(wire)
     stale_replies(wire)
