@@ -12,10 +12,16 @@ use super::edit::Edit;
 use super::view::View;
 use super::work::{now, Daemon};
 
-/// The result of a request: what is said when it is done, or why it is refused.
-type Done = Result<Answer, (Reason, String)>;
+/// Why a request is refused.
+type Refusal = (Reason, String);
 
-fn not_there(what: &str, name: &str) -> (Reason, String) {
+/// The nodes that may have a process, and where each would serve.
+type Candidates = Vec<(String, NodeAddr)>;
+
+/// The result of a request: what is said when it is done, or why it is refused.
+type Done = Result<Answer, Refusal>;
+
+fn not_there(what: &str, name: &str) -> Refusal {
     (Reason::NotThere, format!("there is no {what} {name}"))
 }
 
@@ -117,10 +123,7 @@ impl Daemon {
     }
 
     /// The service of a process, and where its candidates would serve.
-    fn process(
-        &self,
-        name: &str,
-    ) -> Result<(ServiceKey, Vec<(String, NodeAddr)>), (Reason, String)> {
+    fn process(&self, name: &str) -> Result<(ServiceKey, Candidates), Refusal> {
         let config = self.engine.config();
         let mut services = config.services.iter();
         let service = services
